@@ -50,3 +50,17 @@ def test_the_answers_on_top_are_those_that_lesson_00_shows():
     assert len(rows) == 2
     for question, before, after in rows:
         assert re.search(rf"{re.escape(question)}.{{0,200}}?{before}.{{0,200}}?{after}", shown), question
+
+
+def test_what_the_readme_shows_before_and_after_is_what_lesson_00_shows():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (What [^|]+\?) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    outputs = [
+        output["data"]["text/html"]
+        for cell in read_notebook(lessons(["00"])[0]).cells
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    ]
+    assert len(rows) >= 2
+    for row in rows:
+        assert any(all(f">{cell}<" in html for cell in row) for html in outputs), row

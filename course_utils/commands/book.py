@@ -11,6 +11,7 @@ A Sphinx warning stops the build.
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import shutil
 import sys
@@ -74,7 +75,7 @@ OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # folder of the style sheets
 # in this order, the first on the second page, before the lessons; other guides follow
 GUIDES = "symptoms places workshop plans scripts seats contributing drawing security faults".split()
-FRONT = "12"  # lesson whose headline figure is on the front page
+FRONT = "00"  # lesson whose headline figure is on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK_TO_HEADING = re.compile(r"(\]\((?:[^)\s#:]+\.ipynb)?#)([^)\s]+)")
 MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -107,6 +108,8 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
         "lessons": [one for path, one in chapters.items() if not is_companion(lesson_key(path))],
         "guides": [path.stem for path in guides()],
         "picture": front_picture(notebooks, folder),
+        "answers": readme_table("| asked |"),
+        "routes": readme_table("| you want to |"),
         "key": bool(key),
     }
     if key:
@@ -114,6 +117,13 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
     for page in ("index", "claims"):
         text = templates.get_template(f"book_{page}.md").render(values)
         (folder / f"{page}.md").write_text(text, encoding="utf-8", newline="\n")
+
+
+def readme_table(begins: str) -> str:
+    """The README's table whose first line begins so."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(begins))
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
 
 
 def guides() -> list[Path]:
