@@ -55,7 +55,6 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[str]:
     lesson has changed since, the line says so.
     """
     copies = {lesson: place_in(work, lesson) for lesson in lessons(folder=source, more=True)}
-    _make_folder(work.parent)
     for folder in dict.fromkeys([work, *(copy.parent for copy in copies.values())]):
         _make_folder(folder)
         remove_leftovers(folder / "any")
@@ -82,7 +81,7 @@ def _make_folder(work: Path) -> None:
     if (found := standing(real(work))) not in ("", "a folder"):
         raise FileExistsError(f"{plain_line(work)} is {found}, not a folder. {MOVE_AWAY}.")
     with naming(work, OTHER_CHECKOUT):
-        real(work).mkdir(exist_ok=True)
+        real(work).mkdir(parents=True, exist_ok=True)
 
 
 def missing_modules(copy: Path) -> list[str]:
@@ -101,7 +100,7 @@ def reset(name: str, source: Path = NOTEBOOKS, work: Path = WORK) -> tuple[Path,
     """Make a fresh copy of one lesson: (the copy, the old copy's new place or None). Raises ValueError."""
     lesson = lessons([name], source)[0]
     fresh, copy = fresh_copy(lesson), place_in(work, lesson)
-    for folder in (work.parent, work, copy.parent):
+    for folder in (work, copy.parent):
         _make_folder(folder)
     place = regular(copy, MOVE_AWAY)
     with naming(work, OTHER_CHECKOUT):
