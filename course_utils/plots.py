@@ -14,6 +14,7 @@ import itertools
 import math
 import re
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -132,7 +133,9 @@ def png(fig: Figure, dpi: float = 2 * SCREEN) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
+    with warnings.catch_warnings():  # on a busy machine: the place of a legend took a second
+        warnings.filterwarnings("ignore", message="Creating legend with loc")
+        fig.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
     plt.close(fig)
     image = Image.open(buffer).quantize(64, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()

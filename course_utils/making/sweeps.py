@@ -53,8 +53,9 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     """Repeat one stored run and return the differences of its numbers, as text.
 
     Machine-dependent numbers (measured_...) and digit-by-digit answers do not count. The sweep's tolerance
-    applies; sampled runs also get eight standard deviations of the seeds' runs, and six tenths of the number,
-    since three or five seeds can be close by chance, except for the sweep's early numbers.
+    applies, to the number or to its seeds' standard deviation if that is larger; sampled runs also get eight
+    such deviations, and six tenths of the number, since three or five seeds can be close by chance, except
+    for the sweep's early numbers.
     """
     chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
     stored, now = rows[index]["result"], chosen.run(rows[index]["point"], rows[index]["seed"])
@@ -65,10 +66,10 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     for key, value in stored.items():
         if key.startswith("measured_") or not isinstance(value, int | float):
             continue
-        allowed = max(floor, chosen.tolerance * max(abs(value), abs(now[key])))
+        largest, spread = max(abs(value), abs(now[key])), _deviation_of_seeds(rows, key)
+        allowed = max(floor, chosen.tolerance * max(largest, spread))
         if chosen.sampled and not key.endswith(chosen.early):
-            largest = max(abs(value), abs(now[key]))
-            allowed = max(allowed, 8 * _deviation_of_seeds(rows, key), 0.6 * largest)
+            allowed = max(allowed, 8 * spread, 0.6 * largest)
         if not abs(now[key] - value) <= allowed:
             faults.append(f"{key}: stored {value}, now {now[key]}")
     return faults

@@ -54,6 +54,10 @@ NOT_RUN = {  # reasons why nothing runs them: modules, or definitions as module.
         methods.quantization.dynamic_levels methods.quantization.e2m1_levels
         methods.quantization.integer_levels methods.quantization.normal_levels world.passages._real
         world.tables._both world.tables._groups world.tables._pairs""",
+    "lesson 17's runs bring conversations as JSON lines, and no other file": """
+        own.chat_forms._call own.chat_forms._joined own.own_data._exchange own.own_data._exchange_fault
+        own.prompting.Prompt own.rows.DataError own.rows._header own.rows._is_json own.rows._ranges
+        own.rows._table_error own.rows._table_row own.rows.quoted_list own.rows.table_rows""",
     "lesson 15 makes up no jobs": "world.passages.activity",
 }
 REASONED = {name for names in NOT_RUN.values() for name in names.split()}

@@ -87,6 +87,19 @@ def test_the_early_numbers_of_a_sampled_run_allow_the_tolerance_only(monkeypatch
         assert [fault.split(":")[0] for fault in faults] == faulty
 
 
+def test_a_number_near_zero_is_compared_on_the_scale_of_its_seeds(monkeypatch, tmp_path):
+    monkeypatch.setattr(stored_runs, "SWEEPS", {})
+    shift = {"": 0.0}
+
+    @stored_runs.sweep("toy", points=[{}], seeds=(0, 1, 2))
+    def run(point, seed):
+        return {"margin": 0.001 + 0.1 * (seed - 1) + shift[""]}
+
+    sweeps.run_sweep("toy", tmp_path)
+    for shift[""], faults in [(0.004, 0), (0.006, 1)]:  # a twentieth of .1
+        assert len(sweeps.recompute_point("toy", 1, tmp_path)) == faults
+
+
 def test_a_sampled_run_that_is_longer_than_another_points_is_compared_in_all_its_numbers(
     monkeypatch, tmp_path
 ):
