@@ -205,8 +205,8 @@ LAST_MISTAKES = [
         _learning(lambda answers, ids, header: [span[:2] for span in answers]),
     ),
     (
-        "An answer that is cut off before its end marker has no labels. Its tokens carry loss, too, up to the "
-        "row's last real token.",
+        "An answer that is cut off before its end marker has no labels. Its tokens carry loss, too, up to "
+        "the row's last real token.",
         _last(lambda start, stop, ended, header: (start, stop if ended else start)),
     ),
     (
