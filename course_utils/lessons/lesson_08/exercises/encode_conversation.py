@@ -162,7 +162,7 @@ def _fault_of_labels(tokenizer, ids, labels, right):
     if all(learn):
         return "No label is -100, so every token carries loss. Only answers and their end markers should."
     if not extra and missing == ends:
-        return "The end marker of an answer carries no loss. A model trained on that never stops."
+        return "The end marker of an answer carries no loss. A model trained on that never writes it."
     if not extra and missing == first:
         return "The first token of an answer carries no loss."
     if not extra and missing and max(missing) < first[-1]:
@@ -457,7 +457,7 @@ ENCODER_WRONG = [
     (_relabelled(lambda ids, labels, marks: [*labels[1:], IGNORE]), "one position too early"),
     (
         _relabelled(lambda ids, labels, marks: [IGNORE if one == marks[1] else one for one in labels]),
-        "never stops",
+        "never writes it",
     ),
     (_relabelled(_without_first), "The first token of an answer"),
     (_relabelled(_last_alone), "Only the last answer"),

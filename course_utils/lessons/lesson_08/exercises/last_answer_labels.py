@@ -205,11 +205,16 @@ LAST_MISTAKES = [
         _learning(lambda answers, ids, header: [span[:2] for span in answers]),
     ),
     (
+        "An answer that is cut off before its end marker has no labels. Its tokens carry loss, too, up to "
+        "the row's last real token.",
+        _last(lambda start, stop, ended, header: (start, stop if ended else start)),
+    ),
+    (
         "Off by one: the first token of the answer carries no loss.",
         _last(lambda start, stop, ended, header: (start + 1, stop)),
     ),
     (
-        "The end marker carries no loss. A model trained on that never stops.",
+        "The end marker carries no loss. A model trained on that never writes it.",
         _last(lambda start, stop, ended, header: (start, stop - ended)),
     ),
     (

@@ -112,6 +112,15 @@ def _last_answer_only(input_ids, labels, header, end):
     return next((verdict for verdict, places in verdicts.items() if places == learnt), "elsewhere")
 
 
+def _last_answer_in_the_row(input_ids, labels, header, end):
+    """Compares all places with loss with those of the last answer."""
+    start, stop, _ = answers_among(input_ids, len(input_ids), header, end)[-1]
+    learnt = [place for place, label in enumerate(labels) if label != IGNORE]
+    last = [*range(start, stop)]
+    verdicts = {"right": last, "no end": last[:-1], "late start": last[1:]}
+    return next((verdict for verdict, places in verdicts.items() if places == learnt), "elsewhere")
+
+
 def _by_label_values(input_ids, labels, header, end):
     answers = [input_ids[a:b] for a, b, _ in answers_among(input_ids, len(input_ids), header, end)]
     learnt = [label for label in labels if label != IGNORE]
@@ -194,6 +203,14 @@ def _any_missing_end(input_ids, labels, header, end):
     return mask_fault(input_ids, labels, header, end)
 
 
+def _any_missing_start(input_ids, labels, header, end):
+    """Any first token of an answer without loss counts as "late start"."""
+    starts = [start for start, _, _ in answers_among(input_ids, len(input_ids), header, end)]
+    if any(labels[place] == IGNORE for place in starts):
+        return "late start"
+    return mask_fault(input_ids, labels, header, end)
+
+
 FAULT_MISTAKES = [
     (
         "The header's first id begins every turn, the user's, too. An answer begins after the whole header.",
@@ -205,10 +222,16 @@ FAULT_MISTAKES = [
         _any_missing_end,
     ),
     (
+        'A first token without loss is not yet "late start". All answers must lack their first tokens, and '
+        "the rest of every answer must carry loss.",
+        _any_missing_start,
+    ),
+    (
         'A mask that lies elsewhere may also lack the end markers. It is "no end" only if the rest of every '
         "answer carries loss.",
         _by_presence_of_end,
     ),
+    ("You check only the last answer. A conversation has several.", _last_answer_in_the_row),
     ("You check only the first answer. A conversation has several.", _first_answer_only),
     ("You check only the first answer. A conversation has several.", _first_answer_in_the_row),
     ("You check only the last answer. A conversation has several.", _last_answer_only),
