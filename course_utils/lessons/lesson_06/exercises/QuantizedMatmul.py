@@ -25,6 +25,10 @@ class _Layer:
         return W
 
     @property
+    def bias(self):
+        raise Mistake("The function is x W^T alone; the layer around it adds the bias.")
+
+    @property
     def asked(self):
         return len(self.made)
 
@@ -73,6 +77,10 @@ def _gradient(y, x, grad):
     try:
         return torch.autograd.grad(y, x, grad, allow_unused=True)[0]
     except RuntimeError as error:
+        if "number of gradients" in str(error):
+            raise Mistake(
+                "backward returns a gradient for each argument of forward: that of x, and None for the layer."
+            ) from error
         if not any(word in str(error) for word in ("shape", "size")):
             raise
         raise Mistake(
@@ -268,7 +276,11 @@ MATMUL_WRONG = [
     (_matmul(_right_backward, _x_on_ctx), "The forward pass keeps x"),
     (_matmul(_right_backward, _w_on_the_layer), "kept from forward to backward"),
     (_matmul(lambda ctx, grad: (grad @ ctx.layer.weight, None)), "With x in bfloat16"),
-    (_matmul(lambda ctx, grad: grad @ ctx.layer.weight.to(grad.dtype)), "incorrect number of gradients"),
+    (_matmul(lambda ctx, grad: grad @ ctx.layer.weight.to(grad.dtype)), "and None for the layer"),
+    (
+        _matmul(_right_backward, lambda ctx, x, layer: F.linear(x, layer.weight.to(x.dtype), layer.bias)),
+        "adds the bias",
+    ),
     (_matmul(_right_backward, lambda ctx, x, layer: x @ layer.weight.to(x.dtype)), "Your code stopped"),
     (_matmul(_right_backward, lambda ctx, x, layer: 2 * x @ layer.weight.to(x.dtype).T), "should be x W^T"),
     (

@@ -222,6 +222,16 @@ QUANTIZE_MISTAKES = [
         ),
     ),
     (
+        "You use the largest value as the scale. Use the largest magnitude: in a block where -2 is farthest "
+        "from zero, the scale is 2.",
+        _by(
+            lambda b, s, levels: (
+                _nearest(b / b.amax(1, keepdim=True).clamp(min=1e-12), levels),
+                b.amax(1, keepdim=True),
+            )
+        ),
+    ),
+    (
         "Your scale has a sign. It must be a magnitude: take the absolute value first.",
         _by(
             lambda b, s, levels: (
