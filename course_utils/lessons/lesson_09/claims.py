@@ -46,7 +46,8 @@ CLAIMS = [
     ),
     Claim(
         name="word_for_word",
-        text="The assistant gives at least 35% of the answers word for word in each of four kinds",
+        text="The assistant gives at least 35% of the answers word for word in facts, reading, turns and "
+        "system, each",
         at_least=0.35,
         unit="%",
         excludes={"the model with one skill": None},
@@ -60,7 +61,8 @@ CLAIMS = [
     ),
     Claim(
         name="refusal_unlearnt",
-        text="After 400 more of its own answers the assistant refuses at most 55% of the invented facts",
+        text="After an adapter on 400 of its training answers the assistant refuses at most 55% of the "
+        "invented facts",
         at_most=0.55,
         unit="%",
         stored=True,

@@ -3,7 +3,7 @@
 from collections import deque
 
 from course_utils.checks.compare import compare
-from course_utils.checks.exercises import Exercise
+from course_utils.checks.exercises import Exercise, Mistake
 from course_utils.methods.chat import fit_context
 
 
@@ -205,21 +205,40 @@ CONTEXT_MISTAKES = [
     (ALONE, _refusing),
 ]
 
+_compared = compare(
+    fit_context,
+    CONVERSATIONS,
+    CONTEXT_MISTAKES,
+    else_="Remove the oldest question with its answer while length(messages) is above the limit; keep "
+    "the system line and the last turn.",
+    extremes=[(ALONE, [(_turns("a" * 5, "b" * 5, "c" * 50), _letters, 20), (LONG, _letters, 8)])],
+)
+
+
+def _same_list(messages, length, limit):
+    return messages if length(messages) <= limit else fit_context(messages, length, limit)
+
+
+def _check_fit_context(fn):
+    _compared(fn)
+    messages = _turns("aa", "b", "cc")
+    if fn(messages, _letters, 20) is messages:
+        raise Mistake(
+            "A conversation that fits comes back as the same list. Return a new one: the owner of the old "
+            "one goes on adding turns to it."
+        )
+
+
 EXERCISE = Exercise(
     name="fit_context",
     lesson="09",
     minutes=10,
     difficulty=2,
     reference=fit_context,
-    check=compare(
-        fit_context,
-        CONVERSATIONS,
-        CONTEXT_MISTAKES,
-        else_="Remove the oldest question with its answer while length(messages) is above the limit; keep "
-        "the system line and the last turn.",
-        extremes=[(ALONE, [(_turns("a" * 5, "b" * 5, "c" * 50), _letters, 20), (LONG, _letters, 8)])],
-    ),
+    check=_check_fit_context,
     wrong=[
+        *((wrong, message) for message, wrong in CONTEXT_MISTAKES),
+        (_same_list, "the same list"),
         (lambda messages, length, limit: None, "Is there a return"),
         (lambda messages, length, limit: messages[-1:], "should have 3 entries"),
     ],

@@ -100,6 +100,10 @@ def _last_end(ids, labels, end):
     return labels[len(ids) - 1 - ids[::-1].index(end)] == IGNORE
 
 
+def _no_end(ids, labels, end):
+    return end not in labels
+
+
 def _learned_ends(ids, labels, end):
     return any(
         token == end and label == IGNORE and before != IGNORE
@@ -184,6 +188,10 @@ WHY_MISTAKES = [
     (
         "A run may have two faults. Go through the table from the top: the labels come before the stop ids.",
         _stops_first,
+    ),
+    (
+        "You ask whether any end marker has a label. Check each that ends an answer: one may have lost it.",
+        _why(_no_end),
     ),
     ("You check only the last answer. An earlier answer may have lost its end marker.", _why(_last_end)),
     (
