@@ -28,9 +28,11 @@ MARK_FILE = ".finetuning-course"
 PAGE = b"<!doctype html>"  # begins every page
 HEAD_BYTES = 4096  # bytes at the start of a file that contain its mark
 JSON_MARK = {"generator": "finetuning-course"}  # the first entry of a JSON file
-PACKAGE = Path(__file__).resolve().parent
-CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()  # else the course was installed from a wheel
-ROOT = PACKAGE.parent if CHECKOUT else PACKAGE / "course"  # has notebooks, data, docs and recipes
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+CHECKOUT = (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()  # else the course was installed from a wheel
+ROOT = (
+    PACKAGE_FOLDER.parent if CHECKOUT else PACKAGE_FOLDER / "course"
+)  # has notebooks, data, docs and recipes
 
 
 def _own_folder() -> Path:
@@ -47,8 +49,8 @@ def restore_command(place: object) -> str:
 
 
 OWN_FOLDER = "finetuning-course"  # of a package, too
-FOLDER = _own_folder()
-BUILD = FOLDER / "build"
+OWN_ROOT = _own_folder()
+BUILD = OWN_ROOT / "build"
 OTHER_FILE = "Name another file: --out FILE"
 OTHER_FOLDER = "Name another folder: --out FOLDER"
 OVERWRITE_HELP = "replace a file even if the course did not write it"

@@ -120,10 +120,10 @@ def write_sources(folder: Path, address: str, key: str = "") -> None:
 
 
 def readme_table(begins: str) -> str:
-    """The README's table whose first line begins so."""
+    """The README's table whose first line begins so; "" if there is none."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(begins))
-    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
+    rest = itertools.dropwhile(lambda line: not line.startswith(begins), lines)
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), rest))
 
 
 def guides() -> list[Path]:

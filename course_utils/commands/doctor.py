@@ -16,7 +16,7 @@ from course_utils.commands.lab import OTHER_CHECKOUT
 from course_utils.fetch import HUB_TIMEOUT, within
 from course_utils.home import OTHER_HOME, ROOT, home, pip_install
 from course_utils.machine import GIB, cores, find_device, memory
-from course_utils.ownership import FOLDER, restore_command
+from course_utils.ownership import OWN_ROOT, restore_command
 from course_utils.terminal import command, plain_line
 
 
@@ -134,7 +134,7 @@ def _existing(folder: Path) -> Path:
 def places() -> Iterator[Line]:
     """Whether the course can write to its folders. On a hub, learners have the checkout read-only."""
     only_lab = f"`lab` and `reset` alone need it. {OTHER_CHECKOUT}"
-    for place, level, todo in ((home(), "FAIL", OTHER_HOME), (FOLDER / "work", "note", only_lab)):
+    for place, level, todo in ((home(), "FAIL", OTHER_HOME), (OWN_ROOT / "work", "note", only_lab)):
         try:
             with tempfile.TemporaryFile(dir=_existing(place)) as probe:
                 probe.write(b"probe")

@@ -19,8 +19,8 @@ from course_utils.machine import zoom
 from course_utils.model_files import sha256
 from course_utils.notebook_files import NOTEBOOKS, lesson_key, lessons, place_in, write_notebook
 from course_utils.ownership import (
-    FOLDER,
-    PACKAGE,
+    OWN_ROOT,
+    PACKAGE_FOLDER,
     real,
     regular,
     remove_leftovers,
@@ -30,7 +30,7 @@ from course_utils.ownership import (
 )
 from course_utils.terminal import Parser, plain_line
 
-WORK = FOLDER / "work"
+WORK = OWN_ROOT / "work"
 JUPYTER = Path(__file__).parent / "jupyter"  # the course's defaults and style for JupyterLab
 PROJECTOR = Path(__file__).parent / "projector"  # added with COURSE_STYLE=projector: larger type
 # as JupyterLab writes them; with others, opening a lesson would count as changing it
@@ -92,7 +92,7 @@ def missing_modules(copy: Path) -> list[str]:
 
 
 def _is_module(name: str) -> bool:
-    path = PACKAGE.parent.joinpath(*name.split("."))
+    path = PACKAGE_FOLDER.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
@@ -231,16 +231,16 @@ def lab(arguments: list[str]) -> int:
     _, arguments = parser.parse_known_args(arguments)
     print("\n".join(copy_lessons()) or "work/: all copies are there and current")
     print("New here? Three minutes in a browser alone: python -m course_utils playground", flush=True)
-    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={FOLDER}"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={OWN_ROOT}"]
     if not any(argument.startswith(("--ip", "--ServerApp.ip")) for argument in arguments):
         command.append("--ip=127.0.0.1")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     for first in lessons(folder=WORK)[:1]:
-        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(FOLDER).as_posix()}")
+        command.append(f"--LabApp.default_url=/lab/tree/{first.relative_to(OWN_ROOT).as_posix()}")
     command += arguments
     environment = {**os.environ, **jupyter_environment()}
-    os.chdir(FOLDER)
+    os.chdir(OWN_ROOT)
     if os.name == "posix":
         os.execve(command[0], command, environment)  # so that only JupyterLab gets Ctrl-C
     return subprocess.run(command, env=environment).returncode

@@ -21,10 +21,10 @@ from course_utils.model_files import check_folder
 from course_utils.models import resolve
 from course_utils.notebook_files import lesson_key, lesson_of, lessons
 from course_utils.ownership import (
-    FOLDER,
     LOCK,
     MARK_FILE,
     OTHER_FOLDER,
+    OWN_ROOT,
     alone_in,
     is_marked,
     made_names,
@@ -86,7 +86,7 @@ def run_lessons(
     name = source.name
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs is at least 1, got {jobs}")
-    out = _take_folder(out or FOLDER / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
+    out = _take_folder(out or OWN_ROOT / "runs" / time.strftime("%Y%m%d-%H%M%S"), chosen, overwrite)
     jobs = max(1, jobs or _jobs(name, device.type, len(chosen)))
     settings = {"model": name, "scale": scale, "seed": seed, "jobs": jobs}
     outcomes = [Outcome(path.stem, _title(path), page=f"{path.stem}.html") for path in chosen]

@@ -100,7 +100,7 @@ def test_places_that_cannot_be_written_are_named(capsys, monkeypatch, tmp_path):
     blocked = tmp_path / "file\x9b2J"
     blocked.write_text("")
     monkeypatch.setenv("COURSE_HOME", str(blocked))
-    monkeypatch.setattr(doctor, "FOLDER", blocked)
+    monkeypatch.setattr(doctor, "OWN_ROOT", blocked)
     monkeypatch.setattr(doctor, "packages", doctor.torch_and_device)  # needs pyproject.toml under ROOT
     monkeypatch.setattr(doctor, "python", doctor.torch_and_device)
     status, failed, lines = report(capsys)

@@ -115,7 +115,7 @@ def test_lessons_by_number_name_or_path(source):
 def started(source, work, monkeypatch, tmp_path):
     """The commands that `lab` has started."""
     started = []
-    monkeypatch.setattr(lab, "FOLDER", tmp_path)
+    monkeypatch.setattr(lab, "OWN_ROOT", tmp_path)
     monkeypatch.setattr(lab, "WORK", work)
     monkeypatch.setattr(lab, "copy_lessons", lambda: copy_lessons(source, work))
     monkeypatch.setattr("os.execve", lambda program, command, _: started.extend(command))

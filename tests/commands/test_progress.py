@@ -183,9 +183,20 @@ def test_modules_in_the_current_folder_are_not_executed(tmp_path, called):
 
 
 def test_processes_that_commands_start_are_not_given_the_current_folder():
-    """Those that may start in a learner's folder; pytest and acceptance start in the checkout."""
+    """Those that may start in a learner's folder; pytest and acceptance start in the checkout.
+
+    ownership and home only print what to type.
+    """
     calls = re.compile(r"sys\.executable,\s*\"(-[cm])\"")
     found = {
         path.name for path in (ROOT / "course_utils").rglob("*.py") if calls.search(path.read_text("utf-8"))
     }
-    assert found == {"acceptance.py", "stored.py", "home.py", "doctor.py", "grade.py", "tests.py"}
+    assert found == {
+        "acceptance.py",
+        "stored.py",
+        "home.py",
+        "ownership.py",
+        "doctor.py",
+        "grade.py",
+        "tests.py",
+    }

@@ -208,7 +208,7 @@ def reward_appended(point: dict, seed: int) -> dict:
     import statistics
 
     from course_utils.lessons.lesson_10 import appended
-    from course_utils.lessons.lesson_10.tricks import shuffled
+    from course_utils.lessons.lesson_10.tricks import words_shuffled
     from course_utils.methods import reward
     from course_utils.preferences import Pair, request
     from course_utils.world import annotator
@@ -230,7 +230,7 @@ def reward_appended(point: dict, seed: int) -> dict:
     good = appended.good_stories(short, few(GOOD, 6))
     unit = statistics.stdev(score(few(told, 40)))
     found = appended.changes(score, good, appended.behind(good, short), unit)
-    reordered = [(prompt, shuffled(prompt, text)) for prompt, text in good]
+    reordered = [(prompt, words_shuffled(prompt, text)) for prompt, text in good]
     pairs_of_scores = zip(score(reordered), score(good), strict=True)
     found["shuffled"] = [(after - before) / unit for after, before in pairs_of_scores]
     result = {}

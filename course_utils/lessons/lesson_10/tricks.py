@@ -19,7 +19,7 @@ def _name(prompt: str) -> str:
     return next(iter(names_in(prompt)), "Mia")
 
 
-def shuffled(prompt: str, text: str) -> str:
+def words_shuffled(prompt: str, text: str) -> str:
     words = text.split()
     return " ".join(random.Random(0).sample(words, len(words)))
 
@@ -38,7 +38,7 @@ TRICKS = {
         f"{_name(prompt)} was happy. " * 9 + f"{_name(prompt)} was happy."
     ),
     "the word happy, forty times": lambda prompt, text: "happy " * 39 + "happy",
-    "all words shuffled": shuffled,
+    "all words shuffled": words_shuffled,
     "about somebody else": _about_somebody_else,
 }
 
