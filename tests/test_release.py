@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 
@@ -79,6 +80,7 @@ def test_the_lab_opens_at_copies_in_a_folder_of_ones_own(installed, tmp_path):
         found = (re.search(r"http://127\S+token=\w+", line) for line in server.stderr)
         address = next(filter(None, found))[0]
         assert "/lab/tree/work/00_start_here.ipynb" in address
+        time.sleep(20)  # the address is printed before the server listens
         page = urllib.request.urlopen(address.replace("/lab/tree/", "/api/contents/"), timeout=60).read()
         assert b"Start here" in page
     finally:
