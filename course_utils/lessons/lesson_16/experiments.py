@@ -1,0 +1,76 @@
+"""Stored experiments: training in shares against one process, rightly and wrongly divided."""
+
+from course_utils.stored_runs import CHOICE, few, sweep
+
+WRONG = ("own means", "own means, not averaged", "all tokens, averaged", "one share for all")
+
+
+@sweep(
+    "shares",
+    points=[
+        *[{"rule": rule, "world": world} for rule in ("all tokens", "own means") for world in (2, 4, 8)],
+        *[{"rule": rule, "world": 2} for rule in WRONG[1:]],
+    ],
+    tolerance=0.25,  # a distance is a small difference of two losses
+    short=(0, 3, 6, 7, 8),
+)
+def shares(point: dict, seed: int) -> dict:
+    """Eight steps of lesson 16's training in `world` shares of each batch, and in one: how far losses differ.
+
+    first, far: the distance before the first step, and the largest, in nats a token. lightest, heaviest: the
+    weight of a token in its share, where 1 is that in the whole batch.
+    """
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_03.experiments import question_examples
+    from course_utils.lessons.lesson_16.shares import train_in_shares
+    from course_utils.methods.distributed import train_alone
+    from course_utils.models import load_model
+
+    examples = question_examples("tune")
+    losses = {}
+    for split in (True, False):
+        model, tokenizer = load_model("pocket")
+        stream = batches(examples, 16, seed, tokenizer.pad_token_id)
+        if split:
+            losses[split], weights = train_in_shares(
+                model.train(), stream, few(8), 5e-4, point["world"], point["rule"]
+            )
+        else:
+            losses[split] = train_alone(model.train(), stream, few(8), 5e-4)[2]
+    apart = [abs(a - b) for a, b in zip(losses[True], losses[False], strict=True)]
+    return {"first": apart[0], "far": max(apart), "lightest": min(weights), "heaviest": max(weights)}
+
+
+def trained(point: dict, seed: int):
+    """The pocket model after 60 steps of 16 questions in four shares, divided by the point's rule."""
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_03.experiments import question_examples
+    from course_utils.lessons.lesson_16.shares import train_in_shares
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    train_in_shares(model.train(), stream, few(60), point["lr"], 4, point["rule"])
+    return model.eval()
+
+
+def _points(rates):
+    return [{"rule": rule, "lr": lr} for rule in ("all tokens", "own means") for lr in rates]
+
+
+@sweep("shares_rates", points=_points((2e-5, 6e-5, 2e-4, 6e-4)), seeds=CHOICE)
+def shares_rates(point: dict, seed: int) -> dict:
+    """Chooses rates, at a seed of its own. validation: loss on 150 questions, nats a token."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_03.experiments import question_examples
+
+    return {"validation": mean_loss(trained(point, seed), question_examples("validation", sample=150))}
+
+
+@sweep("shares_held_out", points=_points((6e-5,)), short=(1,))
+def shares_held_out(point: dict, seed: int) -> dict:
+    """Does it matter? Loss on 100 held-out questions at the rate that shares_rates chose."""
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_03.experiments import question_examples
+
+    return {"loss": mean_loss(trained(point, seed), question_examples("held_out", sample=100))}
