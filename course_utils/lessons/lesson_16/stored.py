@@ -1,0 +1,36 @@
+"""The stored runs of training in shares: distances from one process, weights of tokens, held-out losses."""
+
+from __future__ import annotations
+
+from course_utils.stored_runs import best_inside, runs_like, values_like
+
+
+def distances(rule: str, world: int) -> list[float]:
+    """Largest distance of the losses from those of one process, nats a token, for each seed."""
+    return values_like("shares", "far", rule=rule, world=world)
+
+
+def first_distances(rule: str, world: int) -> list[float]:
+    """The distance before the first step, for each seed."""
+    return values_like("shares", "first", rule=rule, world=world)
+
+
+def token_weights(rule: str, world: int) -> tuple[float, float]:
+    """(lightest, heaviest) weight of a token in its share, 1 in the whole batch, over all seeds and steps."""
+    results = [result for _, result in runs_like("shares", {"rule": rule, "world": world})]
+    return min(each["lightest"] for each in results), max(each["heaviest"] for each in results)
+
+
+def on_validation(rule: str) -> dict[float, float]:
+    """{rate: loss on validation questions after 60 steps in four shares}."""
+    return {point["lr"]: result["validation"] for point, result in runs_like("shares_rates", {"rule": rule})}
+
+
+def chosen_rate(rule: str) -> float:
+    """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
+    return best_inside(on_validation(rule), f"{rule}, four shares")
+
+
+def held_out_losses(rule: str) -> list[float]:
+    """Held-out losses of five seeds at the rate that validation chose."""
+    return values_like("shares_held_out", "loss", rule=rule, lr=chosen_rate(rule))
