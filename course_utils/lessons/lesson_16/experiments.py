@@ -69,7 +69,7 @@ def shares_rates(point: dict, seed: int) -> dict:
     return {"validation": mean_loss(trained(point, seed), question_examples("validation", sample=150))}
 
 
-@sweep("shares_held_out", points=_points((6e-5,)), short=(1,))
+@sweep("shares_held_out", points=_points((2e-4,)), short=(1,))
 def shares_held_out(point: dict, seed: int) -> dict:
     """Does it matter? Loss on 100 held-out questions at the rate that shares_rates chose."""
     from course_utils.evaluation import mean_loss

@@ -46,7 +46,7 @@ def ring_all_reduce(values):
 
 
 def ring_turns(values):
-    """(states, arrived): what N processes with N numbers each hold at the start and after every turn of a ring.
+    """(states, arrived): what N processes with N numbers each hold at the start and after each turn.
 
     states: [turn][process][piece], a piece is one number; arrived: [turn][process], the number of the piece
     that has come to the process in this turn.

@@ -21,7 +21,7 @@ def _owned(of_cell) -> Owners:
 
 
 def owners() -> dict[str, list[Owners]]:
-    """{split: who works on the tokens [row, place], on the first and on the second layer's weights [in, out]}."""
+    """{split: who works on tokens [row, place], and on the weights [in, out] of two layers}."""
     both = _owned(lambda row, column, card: True)
     by_row = _owned(lambda row, column, card: row == card)
     by_column = _owned(lambda row, column, card: column == card)

@@ -1,4 +1,4 @@
-"""Rehearses recipes/two_nodes.slurm on this machine: SLURM's commands are replaced, the script is not changed.
+"""Rehearses recipes/two_nodes.slurm on this machine: stands in for SLURM's commands, keeps the script.
 
 `srun` starts its command once for each node, here. `torchrun` is the real one; its processes meet at a file
 instead of a port, and train on the CPU.
