@@ -62,8 +62,8 @@ CLAIMS = [
 MORE_CLAIMS = [
     Claim(
         name="right_at_every_size",
-        text="Divided by all target tokens, 2, 4 and 8 parts of a batch have the losses of one process, within "
-        "0.00001",
+        text="Divided by all target tokens, 2, 4 and 8 parts of a batch have the losses of one process, "
+        "within 0.00001",
         at_most=1e-05,
         unit="nats",
         stored=True,

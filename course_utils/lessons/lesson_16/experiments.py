@@ -1,9 +1,24 @@
 """Stored experiments: training in shares against one process, rightly and wrongly divided."""
 
+from functools import cache
+
 from course_utils.stored_runs import CHOICE, few, sweep
 
 ROUNDING = 1e-5  # nats a token
 WRONG = ("own means", "own means, not averaged", "all tokens, averaged", "one share for all")
+
+
+@cache
+def losses_of_one(seed: int, steps: int) -> list[float]:
+    """The losses of the same training in one process."""
+    from course_utils.data import batches
+    from course_utils.lessons.lesson_03.experiments import question_examples
+    from course_utils.methods.distributed import train_alone
+    from course_utils.models import load_model
+
+    model, tokenizer = load_model("pocket")
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    return train_alone(model.train(), stream, steps, 5e-4)[2]
 
 
 @sweep(
@@ -24,21 +39,13 @@ def shares(point: dict, seed: int) -> dict:
     from course_utils.data import batches
     from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.lessons.lesson_16.shares import train_in_shares
-    from course_utils.methods.distributed import train_alone
     from course_utils.models import load_model
 
-    examples = question_examples("tune")
-    losses = {}
-    for split in (True, False):
-        model, tokenizer = load_model("pocket")
-        stream = batches(examples, 16, seed, tokenizer.pad_token_id)
-        if split:
-            losses[split], weights = train_in_shares(
-                model.train(), stream, few(8), 5e-4, point["world"], point["rule"]
-            )
-        else:
-            losses[split] = train_alone(model.train(), stream, few(8), 5e-4)[2]
-    apart = [abs(a - b) for a, b in zip(losses[True], losses[False], strict=True)]
+    model, tokenizer = load_model("pocket")
+    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+    steps, world = few(8), point["world"]
+    losses, weights = train_in_shares(model.train(), stream, steps, 5e-4, world, point["rule"])
+    apart = [abs(a - b) for a, b in zip(losses, losses_of_one(seed, steps), strict=True)]
     apart = [max(distance, ROUNDING) for distance in apart]
     return {"first": apart[0], "far": max(apart), "lightest": min(weights), "heaviest": max(weights)}
 
