@@ -133,7 +133,7 @@ HUNT_MISTAKES = [
         lambda rows, weights, *rest: script_fault(rows, [weights[0], sum(weights) / len(weights)], *rest),
     ),
     (
-        "The weights of two processes may differ little. Processes that start alike have the same sum, to the "
+        "Weights of two processes may differ little. Processes that start alike have the same sum, to the "
         "last digit.",
         lambda rows, weights, *rest: script_fault(rows, [round(weight, 2) for weight in weights], *rest),
     ),
