@@ -25,9 +25,9 @@ def losses_of_one(seed: int, steps: int) -> list[float]:
     "shares",
     points=[
         *[{"rule": rule, "world": 2} for rule in ("all tokens", *WRONG)],
-        *[{"rule": rule, "world": world} for rule in ("all tokens", "own means") for world in (4, 8)],
+        *[{"rule": rule, "world": 8} for rule in ("all tokens", "own means")],
     ],
-    short=(0, 1, 2, 3, 4, 8),
+    short=(0, 1, 2, 3, 4),
 )
 def shares(point: dict, seed: int) -> dict:
     """Eight steps of lesson 16's training in `world` shares of each batch, and in one: how far losses differ.
@@ -74,12 +74,3 @@ def shares_rates(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_03.experiments import question_examples
 
     return {"validation": mean_loss(trained(point, seed), question_examples("validation", sample=150))}
-
-
-@sweep("shares_held_out", points=_points((2e-4,)), short=(1,))
-def shares_held_out(point: dict, seed: int) -> dict:
-    """Does it matter? Loss on 100 held-out questions at the rate that shares_rates chose."""
-    from course_utils.evaluation import mean_loss
-    from course_utils.lessons.lesson_03.experiments import question_examples
-
-    return {"loss": mean_loss(trained(point, seed), question_examples("held_out", sample=100))}

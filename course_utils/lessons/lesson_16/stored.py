@@ -1,4 +1,4 @@
-"""The stored runs of training in shares: distances from one process, weights of tokens, held-out losses."""
+"""The stored runs of training in shares: distances from one process, weights of tokens, losses by rate."""
 
 from __future__ import annotations
 
@@ -29,8 +29,3 @@ def on_validation(rule: str) -> dict[float, float]:
 def chosen_rate(rule: str) -> float:
     """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
     return best_inside(on_validation(rule), f"{rule}, four shares")
-
-
-def held_out_losses(rule: str) -> list[float]:
-    """Held-out losses of five seeds at the rate that validation chose."""
-    return values_like("shares_held_out", "loss", rule=rule, lr=chosen_rate(rule))
