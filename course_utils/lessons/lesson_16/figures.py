@@ -39,17 +39,17 @@ def losses_of_processes(losses: Sequence[Sequence[float]], weights: Mapping[str,
 def two_curves(alone: Sequence[float], script: Sequence[float], title: str) -> None:
     """Left the losses of one process and of the script by step, right how far they are apart."""
     steps = range(1, len(alone) + 1)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
     entitle(fig, title)
     left.plot(steps, alone, color=INK, linewidth=3, alpha=0.4, label="one process")
     left.plot(
         steps, script, color=COLOURS[1], linestyle="--", marker="o", markersize=3, label="two, her script"
     )
     left.set(xlabel="step", ylabel="loss (nats a token)")
-    left.legend(loc="upper right")
     apart = [max(abs(a - b), 1e-9) for a, b in zip(alone, script, strict=True)]
     right.plot(steps, apart, color=COLOURS[1], marker="o", markersize=3)
     right.set(xlabel="step", ylabel="distance of the two (nats)", yscale="log", ylim=(5e-10, 0.1))
+    fig.legend(ncols=2, loc="outside lower center")
 
 
 def ring_by_turns(
@@ -105,8 +105,8 @@ def timetable(jobs: Sequence[Sequence[str | None]], title: str) -> None:
     times = [str(time + 1) for time in range(len(jobs[0]))]
     picture.strip(picture.bottom + 0.4, times, None, 4, "time")
     for card, row in enumerate(jobs):
-        kinds = [None if job is None else "data" if job.startswith("F") else "loss" for job in row]
-        picture.row(f"card {card}", ["" if job is None else job for job in row], kinds)
+        backward = [time for time, job in enumerate(row) if job and job.startswith("B")]
+        picture.row(f"card {card}", row, mark=backward)
     waiting = sum(job is None for row in jobs for job in row) / sum(map(len, jobs))
     picture.text(0, picture.bottom + 0.9, f"F forward, B backward; the cards wait {waiting:.0%} of the time")
 

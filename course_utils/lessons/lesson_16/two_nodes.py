@@ -31,6 +31,7 @@ def small_base(folder: Path) -> Path:
     """Writes a small random model with a chat template, and its tokenizer; returns their folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     from course_utils.budget import KNOWN_MODELS, load_config
     from course_utils.chatml import IM_END, IM_START, TEMPLATE
@@ -41,6 +42,7 @@ def small_base(folder: Path) -> Path:
     tokenizer.chat_template, tokenizer.eos_token = TEMPLATE, IM_END
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128}
     sizes |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(load_config(KNOWN_MODELS["SmolLM2-135M"] | sizes))
     model.generation_config.eos_token_id = tokenizer.eos_token_id
