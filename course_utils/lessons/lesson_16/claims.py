@@ -61,15 +61,6 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="right_at_every_size",
-        text="Divided by all target tokens, 2 and 8 parts of a batch have the losses of one process, "
-        "within 0.00001",
-        at_most=1e-05,
-        unit="nats",
-        stored=True,
-        excludes={"each part divides by its own tokens": None, "gradients averaged, not added up": None},
-    ),
-    Claim(
         name="own_means_at_every_size",
         text="Divided by their own tokens, 2 and 8 parts leave one process by at least 0.0005",
         at_least=0.0005,
