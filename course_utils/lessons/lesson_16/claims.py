@@ -61,14 +61,6 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="own_means_at_every_size",
-        text="Divided by their own tokens, 2 and 8 parts leave one process by at least 0.0005",
-        at_least=0.0005,
-        unit="nats",
-        stored=True,
-        excludes={"divided by all target tokens": None},
-    ),
-    Claim(
         name="no_process_left",
         text="After an interrupt no process is left",
         equals=0,
