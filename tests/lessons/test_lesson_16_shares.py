@@ -41,6 +41,6 @@ def test_every_other_rule_leaves_them(rule, alone):
 
 def test_a_mean_of_means_weighs_tokens_by_their_share(alone):
     _, weights = farthest("own means", 2, alone)
-    counts = (4 * 1, 4 * 5)  # even rows have one target token after the shift, odd rows five
+    counts = (4 * 2, 4 * 5)  # even rows have two target tokens, odd rows five
     for first, second in zip(weights[::2], weights[1::2], strict=True):
         assert [first, second] == pytest.approx([sum(counts) / 2 / own for own in counts])

@@ -25,12 +25,12 @@ def made(tmp_path_factory):
 
 def alone(made, out, *more):
     options = ["--data", made / "my.jsonl", "--out", made / out, "--base", made / "base", *STEPS, *more]
-    two_nodes.train_alone(options, log=lambda line: None)
+    two_nodes.recipe_alone(options, log=lambda line: None)
     return made / out
 
 
 def test_two_nodes_train_the_adapter_of_one_process(made):
-    lines = two_nodes.rehearse([made / "my.jsonl", made / "two", "--base", made / "base", *STEPS])
+    lines = two_nodes.rehearse_nodes([made / "my.jsonl", made / "two", "--base", made / "base", *STEPS])
     assert [line for line in sorted(lines) if line.startswith("process ")] == [
         f"process    {rank} of 2 on cpu" for rank in range(2)
     ]
@@ -47,11 +47,13 @@ def test_an_interrupt_leaves_no_process(made):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        two_nodes.rehearse([made / "my.jsonl", made / "stopped", "--base", made / "base", *STEPS], log=stop)
+        two_nodes.rehearse_nodes(
+            [made / "my.jsonl", made / "stopped", "--base", made / "base", *STEPS], log=stop
+        )
     assert started and not any(process.is_running() for process in started)
 
 
 def test_a_failure_is_told_with_its_last_lines(made):
     with pytest.raises(RuntimeError, match="no-such-base"):
         arguments = [made / "my.jsonl", made / "failed", "--base", Path("/no-such-base"), *STEPS]
-        two_nodes.rehearse(arguments, log=lambda line: None)
+        two_nodes.rehearse_nodes(arguments, log=lambda line: None)

@@ -50,7 +50,7 @@ def shares(point: dict, seed: int) -> dict:
     return {"first": apart[0], "far": max(apart), "lightest": min(weights), "heaviest": max(weights)}
 
 
-def trained(point: dict, seed: int):
+def after_shares(point: dict, seed: int):
     """The pocket model after 60 steps of 16 questions in four shares, divided by the point's rule."""
     from course_utils.data import batches
     from course_utils.lessons.lesson_03.experiments import question_examples
@@ -73,4 +73,4 @@ def shares_rates(point: dict, seed: int) -> dict:
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
 
-    return {"validation": mean_loss(trained(point, seed), question_examples("validation", sample=150))}
+    return {"validation": mean_loss(after_shares(point, seed), question_examples("validation", sample=150))}

@@ -15,17 +15,17 @@ def first_distances(rule: str, world: int) -> list[float]:
     return values_like("shares", "first", rule=rule, world=world)
 
 
-def token_weights(rule: str, world: int) -> tuple[float, float]:
+def weights_of_tokens(rule: str, world: int) -> tuple[float, float]:
     """(lightest, heaviest) weight of a token in its share, 1 in the whole batch, over all seeds and steps."""
     results = [result for _, result in runs_like("shares", {"rule": rule, "world": world})]
     return min(each["lightest"] for each in results), max(each["heaviest"] for each in results)
 
 
-def on_validation(rule: str) -> dict[float, float]:
+def validation_losses(rule: str) -> dict[float, float]:
     """{rate: loss on validation questions after 60 steps in four shares}."""
     return {point["lr"]: result["validation"] for point, result in runs_like("shares_rates", {"rule": rule})}
 
 
-def chosen_rate(rule: str) -> float:
+def rate_of_rule(rule: str) -> float:
     """The rate with the lowest validation loss. ValueError if it is the lowest or highest that was tried."""
-    return best_inside(on_validation(rule), f"{rule}, four shares")
+    return best_inside(validation_losses(rule), f"{rule}, four shares")

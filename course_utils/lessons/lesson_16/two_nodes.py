@@ -75,7 +75,9 @@ def how_far_apart(one: Path, other: Path) -> float:
     return float((apart / size).sqrt())
 
 
-def rehearse(arguments: Sequence[object], nodes: int = 2, log: Callable[[str], object] = print) -> list[str]:
+def rehearse_nodes(
+    arguments: Sequence[object], nodes: int = 2, log: Callable[[str], object] = print
+) -> list[str]:
     """Run two_nodes.slurm with these arguments, all nodes on this machine with a process each; its lines.
 
     An interrupt stops all processes. RuntimeError with the last lines if one fails, or without bash.
@@ -94,7 +96,7 @@ def rehearse(arguments: Sequence[object], nodes: int = 2, log: Callable[[str], o
         return _followed([bash, str(SCRIPT), *arguments], environment, log)
 
 
-def train_alone(arguments: Sequence[object], log: Callable[[str], object] = print) -> list[str]:
+def recipe_alone(arguments: Sequence[object], log: Callable[[str], object] = print) -> list[str]:
     """Run the recipe itself with these arguments in one process; its lines."""
     return _followed([sys.executable, str(ROOT / "recipes" / "qlora.py"), *arguments], _on_cpu(), log)
 
