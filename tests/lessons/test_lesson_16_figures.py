@@ -32,7 +32,7 @@ PICTURES = {
     "ring": lambda: figures.ring_by_turns(*scaling.ring_turns(VALUES)),
     "cards": lambda: figures.what_cards_hold(ON_CARDS, 4, "16 GB", unit="GB"),
     "who": lambda: figures.who_works_on_what(splits.owners(), ["tokens", "layer 1", "layer 2"], splits.KEEPS),
-    "timetable": lambda: figures.timetable(splits.timetable(3, 4), "What does each of three cards do?"),
+    "timetable": lambda: figures.timetable(splits.pipeline_jobs(3, 4), "What does each of three cards do?"),
 }
 
 
@@ -74,7 +74,7 @@ def test_cards_hold_less_at_every_stage_and_gather_at_the_last():
 
 @pytest.mark.parametrize("cards, batches", [(1, 3), (2, 1), (3, 4), (4, 16)])
 def test_a_pipeline_waits_for_its_ends(cards, batches):
-    jobs = splits.timetable(cards, batches)
+    jobs = splits.pipeline_jobs(cards, batches)
     assert splits.waiting(jobs) == pytest.approx((cards - 1) / (batches + cards - 1))
     when = [{job: time for time, job in enumerate(row) if job} for row in jobs]
     for batch in range(batches):

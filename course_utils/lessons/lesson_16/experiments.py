@@ -29,7 +29,7 @@ def losses_of_one(seed: int, steps: int) -> list[float]:
     ],
     short=(0, 1, 2, 3, 4),
 )
-def shares(point: dict, seed: int) -> dict:
+def shares_beside_one(point: dict, seed: int) -> dict:
     """Eight steps of lesson 16's training in `world` shares of each batch, and in one: how far losses differ.
 
     first, far: the distance before the first step, and the largest, in nats a token. lightest, heaviest: the

@@ -35,7 +35,7 @@ def owners() -> dict[str, list[Owners]]:
     }
 
 
-def timetable(cards: int, batches: int) -> list[list[str | None]]:
+def pipeline_jobs(cards: int, batches: int) -> list[list[str | None]]:
     """What each card of a pipeline does in each unit of time, as [card][time]: F0, B0 and so on, or None.
 
     All forward passes come first, then all backward passes (GPipe); each takes a unit on each card.
