@@ -31,9 +31,8 @@ def alone(made, out, *more):
 
 def test_two_nodes_train_the_adapter_of_one_process(made):
     lines = two_nodes.rehearse_nodes([made / "my.jsonl", made / "two", "--base", made / "base", *STEPS])
-    assert [line for line in sorted(lines) if line.startswith("process ")] == [
-        f"process    {rank} of 2 on cpu" for rank in range(2)
-    ]
+    here = [line.partition(" on cpu")[0] for line in sorted(lines) if line.startswith("process ")]
+    assert here == [f"process    {rank} of 2" for rank in range(2)]
     one = alone(made, "one")
     assert two_nodes.how_far_apart(made / "two", one) < 1e-3
     assert two_nodes.how_far_apart(alone(made, "other", "--seed", 1), one) > 0.1
