@@ -122,7 +122,7 @@ def _followed(command: list, environment: dict[str, str], log: Callable[[str], o
     inside = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(map(str, command))}"
     lines = follow([shutil.which("bash") or "sh", "-c", inside], environment, log)
     if sum(line.startswith("adapter ") and " in " in line for line in lines) != 1:
-        words = "\n".join(lines[-60:])
+        words = "\n".join(lines[-200:])
         raise RuntimeError(f"the recipe did not end well; its last lines:\n{words}")
     return lines
 
