@@ -23,6 +23,7 @@ from course_utils.lessons.lesson_08.figures import conversation
 from course_utils.lessons.lesson_12.figures import credit
 from course_utils.lessons.lesson_16.figures import what_cards_hold
 from course_utils.lessons.lesson_16.scaling import card_memory
+from course_utils.lessons.lesson_16.widgets import gathered_of
 from course_utils.models import load_tokenizer
 from course_utils.plots import SCREEN, alt_text, png
 
@@ -48,7 +49,8 @@ def need_of_7b() -> Need:
 
 
 def cards_of_a_large_model() -> None:
-    held = {name: card_memory(need_of_7b(), N_CARDS, stage) for name, stage in STAGES.items()}
+    gathered = gathered_of("Llama-2-7B", width=4)
+    held = {name: card_memory(need_of_7b(), N_CARDS, stage, gathered) for name, stage in STAGES.items()}
     for parts in held.values():
         del parts["step"]
     what_cards_hold(held, N_CARDS, "a 7B model in training")

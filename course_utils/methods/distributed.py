@@ -43,7 +43,8 @@ def rows_of_process(rows: int, rank: int, world: int) -> list[int]:
 
 def rows_of(batch: Batch, rank: int, world: int) -> Batch:
     """A process's rows of a batch: a dict of [batch, tokens] -> [its rows, tokens]."""
-    return {name: value[rows_of_process(len(value), rank, world)] for name, value in batch.items()}
+    mine = [int(row) for row in rows_of_process(len(batch["input_ids"]), rank, world)]
+    return {name: value[mine] for name, value in batch.items()}
 
 
 def process_loss(loss: Tensor, tokens: float, world: int, averaged: bool = False) -> Tensor:

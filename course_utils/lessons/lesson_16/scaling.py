@@ -45,6 +45,24 @@ def ring_all_reduce(values):
     return [torch.cat(own) for own in pieces], sent
 
 
+def ring_turns(values):
+    """(states, arrived): what N processes with N numbers each hold at the start and after each turn.
+
+    states: [turn][process][piece], a piece is one number; arrived: [turn][process], the number of the piece
+    that has come to the process in this turn.
+    """
+    world = len(values)
+    states, arrived = [[list(row) for row in values]], []
+    for turn in range(2 * (world - 1)):
+        before, after = states[-1], [list(row) for row in states[-1]]
+        for rank in range(world):
+            place, to = (rank - turn) % world, (rank + 1) % world
+            after[to][place] = before[rank][place] + (before[to][place] if turn < world - 1 else 0)
+        states.append(after)
+        arrived.append([(rank - 1 - turn) % world for rank in range(world)])
+    return states, arrived
+
+
 def step_traffic(weights: float, gradients: float, cards: int, stage: int) -> float:
     """Bytes that each card sends in a step, with ring algorithms.
 
@@ -63,10 +81,11 @@ def bytes_on_card(weights, gradients, moments, gathered, cards, stage):
     If several cards sum whole gradients (stages 0 and 1), DDP keeps a second copy of them: the buckets that
     it sends. gathered: of the weights that a card needs whole at the same time, which it gathers at stage 3.
     """
-    return sum(_parts(weights, gradients, moments, gathered, cards, stage).values())
+    return sum(held_on_card(weights, gradients, moments, gathered, cards, stage).values())
 
 
-def _parts(weights, gradients, moments, gathered, cards, stage):
+def held_on_card(weights, gradients, moments, gathered, cards, stage) -> dict[str, float]:
+    """bytes_on_card by part."""
     parts = {"weights": weights, "gradients": gradients, "moments": moments}
     held = {name: part / cards if stage >= SPLIT_FROM[name] else part for name, part in parts.items()}
     return held | {
@@ -87,6 +106,18 @@ def gathered_bytes(model, width: int) -> int:
     return width * (outside + sum(sorted(inside)[-2:]))
 
 
+def counted_traffic(model, world: int) -> dict[str, float]:
+    """Bytes that each process sends in a step over those of the weights, in fp32, by the ring's count.
+
+    Sharded: weights are gathered in the forward pass, those of the blocks again in the backward pass, and
+    gradients are summed in parts. By gloo: it sums whole gradients everywhere instead.
+    """
+    blocks = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    share = sum(p.numel() for p in blocks.parameters()) / sum(p.numel() for p in model.parameters())
+    one = (world - 1) / world  # an all-gather or a reduce-scatter
+    return {"two copies": 2 * one, "sharded": (2 + share) * one, "sharded, by gloo": (3 + share) * one}
+
+
 def card_memory(need, cards: int, stage: int, gathered: int = 0) -> dict[str, int]:
     """Bytes on each card, by part; need: from budget.training_need, for the rows of one card.
 
@@ -94,7 +125,7 @@ def card_memory(need, cards: int, stage: int, gathered: int = 0) -> dict[str, in
     all the time. gathered: from gathered_bytes.
     """
     _check(cards, stage)
-    parts = _parts(need.weights, need.gradients, need.moments, gathered, cards, stage)
+    parts = held_on_card(need.weights, need.gradients, need.moments, gathered, cards, stage)
     parts["step"] = max(need.step, need.saved)
     return {name: math.ceil(part) for name, part in parts.items()}
 

@@ -59,18 +59,20 @@ def show_cards(
     size, width = CARDS[card][0], {"mixed": 2, "fp32": 4}[precision]
     travelling = width * need.parameters
     flop = training_flop(need.parameters, rows * tokens, method != "full", checkpointing=True)
-    held = {}
+    held, sent = {}, {}
     print(f"{model}, {method}: {need.trainable:,} of {need.parameters:,} parameters trained")
     for stage, name in STAGES.items():
         if method == "qlora" and stage == 3:
             continue
         parts = card_memory(need, cards, stage, gathered_of(model, width))
         held[name] = {part: value / GIB for part, value in parts.items()}
+        fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
+        print(f"{name:26} {sum(held[name].values()):7.1f} GiB {fits}")
         traffic = step_traffic(travelling, need.gradients, cards, stage)
         computing, sending = step_seconds(flop, training_tflops(card), UTILISATION, traffic, LINKS[link])
-        fits = "fits" if sum(parts.values()) <= size * GIB else "does not fit"
-        print(
-            f"{name:26} {sum(held[name].values()):7.1f} GiB {fits:12} sends {traffic / GIB:7.2f} GiB: "
-            f"{sending:8.3f} s and {computing:6.2f} s of computing"
-        )
+        sent.setdefault(f"{traffic / GIB:.2f} GiB in {sending:.3f} s", []).append(stage)
+    for amount, stages in sent.items():
+        which = ", ".join(map(str, stages))
+        print(f"a step sends {amount} at stage {which}")
+    print(f"a step computes for {computing:.2f} s")
     memory_of_cards(held, size, f"{model}, {method}, {cards} x {card}: what each card holds")

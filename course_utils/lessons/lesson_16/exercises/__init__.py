@@ -11,5 +11,5 @@ from course_utils.lessons.lesson_16.exercises import (
 
 EXERCISES = [
     module.EXERCISE
-    for module in (script_fault, rows_of_process, process_loss, ring_all_reduce, bytes_on_card, training_flop)
+    for module in (rows_of_process, script_fault, process_loss, ring_all_reduce, bytes_on_card, training_flop)
 ]

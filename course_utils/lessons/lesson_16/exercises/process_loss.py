@@ -12,6 +12,7 @@ LOSS_INPUTS = [
     call(torch.tensor(3.5), 1200, 8, averaged=True),
     call(torch.tensor(3.5), 1200, 8, averaged=False),
     call(torch.tensor(9.0), 36, 1, averaged=True),
+    call(torch.tensor(42.0), 71, 2, averaged=True),
 ]
 
 
@@ -30,6 +31,10 @@ LOSS_MISTAKES = [
     (
         "The two cases are swapped: averaging divides by the number of processes.",
         lambda loss, tokens, world, averaged=False: process_loss(loss, tokens, world, not averaged),
+    ),
+    (
+        "You round the number of target tokens of a process. Divide by all tokens first, then multiply.",
+        lambda loss, tokens, world, averaged=False: loss / (tokens // (world if averaged else 1)),
     ),
     (
         "You divide the loss by the mean number of tokens per process. Divide by all tokens if gradients are "

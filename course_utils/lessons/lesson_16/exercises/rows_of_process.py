@@ -87,6 +87,7 @@ EXERCISE = Exercise(
         _blocks,
         lambda rows, rank, world: [row for row in range(rows) if row % world == rank],
         lambda rows, rank, world: torch.arange(rows)[rank::world],
+        lambda rows, rank, world: tuple(range(rank, rows, world)),
     ],
     hints=(
         "Deal the rows like cards: the first to process 0, the next to process 1, and so on. The remainder "

@@ -44,6 +44,8 @@ HUNT_INPUTS = [
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 24, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 30)),
     _log(rows=((0, 3), (0, 3))),
+    _log(weights=(1.5, 1.5001)),
+    _log(divisors=(50, 51)),
     _log(((0, 1), (2,), (0, 3)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (1.5, 1.0, 2.0), (10, 12, 8), (30, 30, 30)),
 ]
@@ -129,6 +131,17 @@ HUNT_MISTAKES = [
         "You compare the mean of the weights. One process may be above it and another below: compare the "
         "weights of all.",
         lambda rows, weights, *rest: script_fault(rows, [weights[0], sum(weights) / len(weights)], *rest),
+    ),
+    (
+        "Weights of two processes may differ little. Processes that start alike have the same sum, to the "
+        "last digit.",
+        lambda rows, weights, *rest: script_fault(rows, [round(weight, 2) for weight in weights], *rest),
+    ),
+    (
+        "A divisor that is off by one is wrong, too.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if abs(d - sum(tokens)) <= 1 else 0 for d in divisors]
+        ),
     ),
     (
         "Every divisor must be the number of target tokens of all processes. A right sum does not make each "

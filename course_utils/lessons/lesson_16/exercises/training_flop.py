@@ -76,7 +76,7 @@ FLOP_MISTAKES = [
 
 EXERCISE = Exercise(
     name="training_flop",
-    lesson="16",
+    lesson="16m",
     minutes=6,
     difficulty=1,
     reference=training_flop,
