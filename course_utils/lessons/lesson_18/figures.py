@@ -1,4 +1,4 @@
-"""pass@k over k, a training by iteration, and how many groups are silent."""
+"""Lesson 18's pictures, among them all of part VI, and its figures of pass@k, trainings and silent groups."""
 
 from __future__ import annotations
 
@@ -7,8 +7,61 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from course_utils.drawing import Picture
 from course_utils.lessons.lesson_18.passing import KS
 from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
+
+PART_SIX = {  # what is lit: {row: who writes, who judges, who is trained}, each a text and its kind if lit
+    "verifiable rewards": {
+        "lesson 18: verifiable rewards": (
+            ("the policy: 8 answers to a request", "sampled"),
+            ("a program: right or wrong, once an answer", None),
+            ("the policy", "trained"),
+        )
+    },
+    "distillation": {
+        "lesson 19: distillation, the teacher writes": (
+            ("the teacher: an answer to a request", "sampled"),
+            ("the teacher, at each token: the token, or its probabilities", "frozen"),
+            ("the student", "trained"),
+        ),
+        "lesson 19: distillation, the student writes": (
+            ("the student: an answer to a request", "sampled"),
+            ("the teacher, at each token: its probabilities", "frozen"),
+            ("the student", "trained"),
+        ),
+    },
+}
+
+
+def part_six(lit: str) -> None:
+    """Part VI in one picture: who writes, who judges and how often, who is trained; one lesson's part is lit.
+
+    lit: a key of PART_SIX.
+    """
+    picture = Picture("Part VI: who writes, who judges, who is trained?")
+    width, gap, height = 9.1, 1.1, 4.6
+    columns = [place * (width + gap) for place in range(3)]
+    y = picture.bottom + 0.9
+    for x, name in zip(columns, ("writes", "judges", "is trained"), strict=True):
+        picture.text(x + width / 2, y, name, "center")
+    y += 1.5
+    for name, rows in PART_SIX.items():
+        for heading, parts in rows.items():
+            picture.text(0, y, heading, bold=name == lit)
+            writer, judge, learner = (
+                picture.box(x, y + 0.9, width, height, text, kind if name == lit else None, bold=name == lit)
+                for x, (text, kind) in zip(columns, parts, strict=True)
+            )
+            picture.arrow(writer, judge)
+            picture.arrow(judge, learner)
+            y = writer.bottom + 1.2
+        if name == "verifiable rewards":
+            picture.text(0, y, "The teacher is this policy after its training, then frozen.")
+            picture.text(0, y + 1.3, "The student is this policy before its training.")
+            y += 3.1
+    picture.key()
+
 
 LINE_STYLES = ("-o", "-s", ":")  # a line below the last one's dots stays visible
 
