@@ -296,8 +296,8 @@ def random_rewards(point: dict, seed: int) -> dict:
 def pass_at_k_rivals(point: dict, seed: int) -> dict:
     """pass@k on held-out lists of what competes with GRPO at temperature 1: the start cooled, form alone.
 
-    Written before the first run: GRPO's gain at k is not theirs if its pass@k is above that of the start at its
-    best temperature and above form alone at every seed.
+    Written before the first run: GRPO's gain at k is not theirs if its pass@k is above that of the start at
+    its best temperature and above form alone at every seed.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.passing import KS
