@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -124,23 +125,22 @@ def clipped_tokens(
     picture.row("−A ρ", plain, digits=2, sign=True)
     picture.row("−A · kept ratio", other, digits=2, sign=True)
     picture.row("the larger of both", larger, "loss", digits=2, sign=True)
-    picture.row("weight", weights, digits=2)
+    picture.row("weight", [str(Fraction(weight).limit_denominator(100)) for weight in weights])
     picture.text(ROOM, picture.bottom + 0.9, f"sum of weight times loss: {shown_number(total, 2)}", "right")
     picture.key()
 
 
-def no_loss(advantages: Sequence[float], losses: Sequence[float], slopes: Sequence[float]) -> None:
-    """Answers before the first update: their losses, whose mean is 0, and the slopes, which are not."""
+def no_loss(advantages: Sequence[float], loss: float, slopes: Sequence[float]) -> None:
+    """Answers before the first update: their losses, whose mean is `loss`, and its slopes in their log p."""
     picture = Picture("The loss is 0. Does anything move?")
     numbers = [str(number) for number in range(1, len(advantages) + 1)]
     picture.strip(picture.bottom + 0.4, numbers, "sampled", left=6.2, name="answer")
     picture.row("advantage", advantages, digits=2, sign=True)
-    picture.row("loss, ρ = 1", losses, "loss", digits=2, sign=True)
-    mean = shown_number(sum(losses) / len(losses), 2)
-    picture.text(ROOM, picture.bottom + 0.8, f"mean, the printed loss: {mean}", "right")
+    picture.row("−A ρ, ρ = 1", [-a for a in advantages], "loss", digits=2, sign=True)
+    picture.text(ROOM, picture.bottom + 0.8, f"mean, the printed loss: {shown_number(loss, 2)}", "right")
     picture.skip(1.6)
     picture.row("slope", slopes, digits=2, sign=True)
-    picture.row("log p", ["up" if slope < 0 else "down" for slope in slopes], "trained")
+    picture.row("log p goes", ["up" if slope < 0 else "down" for slope in slopes], "trained")
     picture.key()
 
 

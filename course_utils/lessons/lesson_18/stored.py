@@ -34,5 +34,5 @@ def of(name: str, key: str) -> list[float]:
 
 
 def not_the_names_alone(name: str) -> list[float]:
-    """Of the answers that the loose verifier accepts, the share with more or less than the names, one a seed."""
+    """Of what the loose verifier accepts, the share that is not the names alone, one a seed."""
     return [1 - run["mended"] / run["loose"] for run in runs(name)]

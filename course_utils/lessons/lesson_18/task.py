@@ -87,7 +87,7 @@ def start_model(
 
 
 def list_student(session, seed=None):
-    """The start, which lesson 19 calls the student, (model, tokenizer): shipped, or made once, then loaded."""
+    """The start, lesson 19's student, (model, tokenizer): shipped, or made once per session and seed."""
     seed = session.seed if seed is None else seed
     if seed == 0 and is_shipped("list_student", session):
         return load_shipped("list_student", session.device)
