@@ -1,4 +1,4 @@
-"""Lesson 18: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
+"""Lesson 18: right answers to its exercises pass, wrong ones get their own message; its claims' bounds."""
 
 import re
 
@@ -37,7 +37,7 @@ def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
 
 def test_the_penalty_that_the_table_lacks_is_worst_where_the_others_are_best():
     """k3 in the reward, the row of the folded answer, compared with the notebook's rows."""
-    [path] = lessons(["18"])
+    [path] = lessons(["18m"])
     sources = [cell.source for cell in read_notebook(path).cells]
     first = next(place for place, source in enumerate(sources) if source.startswith("V = 6"))
     [row] = re.findall(r"^`(\"k3, in the reward\": .+)`$", "\n".join(sources), re.MULTILINE)

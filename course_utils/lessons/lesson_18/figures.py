@@ -69,7 +69,7 @@ def part_six(lit: str) -> None:
 
 def choices(right: Mapping[str, bool], k: int) -> None:
     """All choices of k of a few answers, {name: whether it is right}, and which contain a right one."""
-    picture = Picture(f"Which choices of {k} among these {len(right)} answers contain a right one?")
+    picture = Picture(f"Which choices of {k} of these answers contain a right one?")
     y = picture.bottom + 0.4
     picture.text(5.5, y + CELL / 2, "answers", "right")
     for place, (name, is_right) in enumerate(right.items()):
