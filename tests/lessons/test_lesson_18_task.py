@@ -119,6 +119,9 @@ def test_figures_show_what_they_are_given():
     runs = [{f"short_{k}": shift for k in passing.KS} for shift in (0.2, 0.4)]
     figures.curve_bands({"short": {"start": runs}}, "title")
     assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3] * len(passing.KS))
+    better = [{f"short_{k}": shift + 0.1 for k in passing.KS} for shift in (0.2, 0.4)]
+    figures.gains({"GRPO": better}, runs, "title")
+    assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([10] * len(passing.KS))
     runs = [{"entropy": [shift, 2 * shift], "length": [3, 4]} for shift in (0.2, 0.4)]
     figures.training_gauges({"a": runs}, "title", ("entropy", "length"))
     assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3, 0.6])

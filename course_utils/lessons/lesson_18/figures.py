@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from course_utils.drawing import CELL, ROOM, Picture, shown_number
 from course_utils.lessons.lesson_18.passing import KS
 from course_utils.methods.grpo import group_advantages
-from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
+from course_utils.plots import COLOURS, INK, bands, caption, figure, lines, log_ticks, smooth
 
 PART_SIX = {  # what is lit: {row: who writes, who judges, who is trained}, each a text and its kind if lit
     "verifiable rewards": {
@@ -184,6 +184,25 @@ def curve_bands(strata: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]
         }
         ax.set(title=f"{stratum} lists", ylim=(-0.03, 1.03))
         bands(found, "", "", "", logx=True, ax=ax)
+
+
+def gains(
+    models: Mapping[str, Sequence[Mapping[str, float]]], start: Sequence[Mapping[str, float]], title: str
+) -> None:
+    """pass@k of short lists minus the start's at the same seed: means with the range over the seeds.
+
+    models: {model: results over seeds}; start: those of the start. A result has "short_k" for each k.
+    """
+    _, ax = figure(title, "k, answers to a question", "pass@k minus the start's, in points")
+    found = {
+        name: {
+            k: [100 * (run[f"short_{k}"] - old[f"short_{k}"]) for run, old in zip(runs, start, strict=True)]
+            for k in KS
+        }
+        for name, runs in models.items()
+    }
+    bands(found, "", "", "", logx=True, ax=ax)
+    ax.axhline(0, color=INK, linewidth=0.8)
 
 
 GAUGE_LABELS = {
