@@ -14,6 +14,7 @@ from course_utils.stored_runs import CHOICE, few, is_short, sweep
 PRACTICE = 400  # lists from which GRPO draws its prompts
 SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions for evaluating a policy
 SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and if pass@16 is enough
+RIVAL_SAMPLES = 64  # enough for pass@64
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
 KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
@@ -307,7 +308,7 @@ def pass_at_k_rivals(point: dict, seed: int) -> dict:
     else:
         judge = task.right_form if point["policy"] == "form alone" else None
         policy, tokenizer, _ = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
-    rows, samples = task.short_lists("held_out")[: few(SHORT_LISTS, 4)], few(SAMPLES, 16)
+    rows, samples = task.short_lists("held_out")[: few(SHORT_LISTS, 4)], few(RIVAL_SAMPLES, 16)
     answers = task.answers_to(policy, tokenizer, rows, samples, seed=seed, temperature=point["temperature"])
     return pass_by_k(task.count_right(answers, rows), samples, "short", KS)
 
