@@ -191,13 +191,14 @@ def gains(
 ) -> None:
     """pass@k of short lists minus the start's at the same seed: means with the range over the seeds.
 
-    models: {model: results over seeds}; start: those of the start. A result has "short_k" for each k.
+    models: {model: results over seeds}; start: those of the start. A result has "short_k" for some k.
     """
     _, ax = figure(title, "k, answers to a question", "pass@k minus the start's, in points")
     found = {
         name: {
             k: [100 * (run[f"short_{k}"] - old[f"short_{k}"]) for run, old in zip(runs, start, strict=True)]
             for k in KS
+            if f"short_{k}" in runs[0]
         }
         for name, runs in models.items()
     }
