@@ -4,17 +4,13 @@ from course_utils.lessons.lesson_18.experiments import runs_at
 
 POINTS = {
     "start": ("verifiable_rewards", {"method": "start"}),
-    "start at 0.7": ("pass_at_k_rivals", {"policy": "start", "temperature": 0.7}),
-    "start at 0.5": ("pass_at_k_rivals", {"policy": "start", "temperature": 0.5}),
+    "cooled start": ("pass_at_k_rivals", {"policy": "start", "temperature": 0.7}),
     "GRPO": ("verifiable_rewards", {"method": "GRPO"}),
-    "GRPO at 0.7": ("pass_at_k_rivals", {"policy": "GRPO", "temperature": 0.7}),
     "form alone": ("other_rewards", {"judge": "form"}),
-    "form alone, 128 samples": ("pass_at_k_rivals", {"policy": "form alone", "temperature": 1.0}),
     "right samples": ("verifiable_rewards", {"method": "right samples"}),
     "true answers": ("verifiable_rewards", {"method": "true answers"}),
     "random rewards": ("other_rewards", {"judge": "chance"}),
     "random rewards, a third of the rate": ("random_rewards", {"lr": 3e-5}),
-    "random rewards, four updates": ("random_rewards", {"lr": 3e-5, "updates": 4}),
     "the start's answers": ("verifier_hole", {"judge": "none", "loss_type": "grpo"}),
     "trained on loose": ("verifier_hole", {"judge": "loose", "loss_type": "grpo"}),
     "trained on loose, dr_grpo": ("verifier_hole", {"judge": "loose", "loss_type": "dr_grpo"}),
@@ -31,6 +27,14 @@ def runs(name: str) -> list[dict]:
 def of(name: str, key: str) -> list[float]:
     """One number of these results, one a seed."""
     return [run[key] for run in runs(name)]
+
+
+FOUND = 0.5  # with so much of not_the_names_alone a policy has found the hole
+
+
+def found_the_hole(name: str) -> list[bool]:
+    """Whether a training has found the hole of the loose verifier, one a seed."""
+    return [share >= FOUND for share in not_the_names_alone(name)]
 
 
 def not_the_names_alone(name: str) -> list[float]:
