@@ -19,6 +19,7 @@ TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
 KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
 LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 1e-4, "true answers": 1e-4}  # grpo_rates
+LIVE_RATE = 5e-5  # of the lesson's one run: at 1e-4 single runs differ more
 TRUE_STEPS = 145  # of tuning on true answers: about as long as GRPO takes
 THREE = range(3)  # seeds of runs used only in a table
 
