@@ -123,7 +123,7 @@ def test_figures_show_what_they_are_given():
     figures.gains({"GRPO": better}, runs, "title")
     assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([10] * len(passing.KS))
     runs = [{"entropy": [shift, 2 * shift], "length": [3, 4]} for shift in (0.2, 0.4)]
-    figures.training_gauges({"a": runs}, "title", ("entropy", "length"))
+    figures.gauges_by_iteration({"a": runs}, "title", ("entropy", "length"))
     assert plt.gcf().axes[0].lines[0].get_ydata() == pytest.approx([0.3, 0.6])
     assert plt.gcf().axes[1].lines[0].get_xdata() == pytest.approx([1, 2])
     plt.close("all")

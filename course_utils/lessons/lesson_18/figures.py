@@ -229,7 +229,7 @@ def one_training(
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
-def training_gauges(
+def gauges_by_iteration(
     trainings: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], title: str, names: Sequence[str]
 ) -> None:
     """Metrics of stored trainings by iteration, a panel each: means with the range over the seeds.
