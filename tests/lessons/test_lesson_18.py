@@ -21,10 +21,10 @@ def test_answers_get_their_verdicts(exercise, seed):
 
 
 def test_the_seeds_that_find_the_hole_keep_the_headline_and_the_controls_find_none():
-    bound = claims_of("18")["loose_verifier"].at_least
+    assert claims_of("18")["loose_verifier"].at_least == stored.FOUND
     trained = [name for name in stored.POINTS if name.startswith("trained on")]
     found = {name: sum(stored.found_the_hole(name)) for name in trained}
-    assert min(found["trained on loose"], found["trained on loose, dr_grpo"]) >= bound
+    assert (found["trained on loose"], found["trained on loose, dr_grpo"]) == (4, 5)
     assert found["trained on mended"] == sum(stored.found_the_hole("the start's answers")) == 0
 
 
