@@ -20,7 +20,7 @@ CLAIMS = [
     ),
     Claim(
         name="loose_verifier",
-        text="Where the answers grew, half or more of what the loose verifier accepts is not the names alone",
+        text="With longer answers half or more of what the loose verifier accepts is not the names alone",
         at_least=0.5,
         unit="%",
         headline=True,
