@@ -45,7 +45,7 @@ CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls i
     ("17", "wilson_interval", '"The base on {len('),
     ("18", "pass_at_k", "before = {"),
     ("18", "group_advantages", "history = train_grpo("),
-    ("18", "token_weights", "history = train_grpo("),
+    ("18m", "token_weights", "for weights in [token_weights(mask"),
     ("18", "grpo_loss", "history = train_grpo("),
     ("19", "token_kl", "history = train_distillation("),
     ("19", "distillation_step", "history = train_distillation("),

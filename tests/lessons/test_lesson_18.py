@@ -1,4 +1,4 @@
-"""Lesson 18: right answers to its exercises pass, wrong ones get their own message; its headline's bound."""
+"""Lesson 18: right answers to its exercises pass, wrong ones get their own message; its claims' bounds."""
 
 import re
 
@@ -8,7 +8,7 @@ from helpers import draws_of, feed
 
 from course_utils.checks import show_table
 from course_utils.checks.claims import claims_of
-from course_utils.lessons.lesson_18.experiments import runs_at
+from course_utils.lessons.lesson_18 import stored
 from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
 from course_utils.methods.kl import k1, k2, k3
 from course_utils.methods.rollouts import answer_mask, frozen_copy
@@ -20,24 +20,17 @@ def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
 
 
-@pytest.fixture(scope="module")
-def bound():
-    """The lower bound of the share of answers that are not only the names among those accepted."""
-    return claims_of("18")["loose_verifier"].at_least
-
-
-def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
-    def not_alone(judge):
-        runs = runs_at("verifier_hole", judge=judge, loss_type="grpo")
-        return [1 - run["mended"] / run["loose"] for run in runs]
-
-    assert min(not_alone("loose")) > bound
-    assert max(*not_alone("none"), *not_alone("mended")) < bound
+def test_the_seeds_that_find_the_hole_keep_the_headline_and_the_controls_find_none():
+    assert claims_of("18")["loose_verifier"].at_least == stored.FOUND
+    trained = [name for name in stored.POINTS if name.startswith("trained on")]
+    found = {name: sum(stored.found_the_hole(name)) for name in trained}
+    assert (found["trained on loose"], found["trained on loose, dr_grpo"]) == (4, 5)
+    assert found["trained on mended"] == sum(stored.found_the_hole("the start's answers")) == 0
 
 
 def test_the_penalty_that_the_table_lacks_is_worst_where_the_others_are_best():
     """k3 in the reward, the row of the folded answer, compared with the notebook's rows."""
-    [path] = lessons(["18"])
+    [path] = lessons(["18m"])
     sources = [cell.source for cell in read_notebook(path).cells]
     first = next(place for place, source in enumerate(sources) if source.startswith("V = 6"))
     [row] = re.findall(r"^`(\"k3, in the reward\": .+)`$", "\n".join(sources), re.MULTILINE)
@@ -79,11 +72,11 @@ def too_many_after(model, advantages):
 
 
 @pytest.mark.slow
-def test_the_headline_refuses_broken_trainings(model, bound):
-    assert too_many_after(model, group_advantages) > bound
+def test_broken_trainings_do_not_find_the_hole(model):
+    assert too_many_after(model, group_advantages) > stored.FOUND
     broken = {
         "a turned sign": lambda scores, group: -group_advantages(scores, group),
         "every answer its own group": lambda scores, group: scores - scores.view(-1, 1).mean(1),
     }
     found = {name: too_many_after(model, advantages) for name, advantages in broken.items()}
-    assert max(found.values()) < bound, found
+    assert max(found.values()) < stored.FOUND, found

@@ -14,10 +14,12 @@ from course_utils.stored_runs import CHOICE, few, is_short, sweep
 PRACTICE = 400  # lists from which GRPO draws its prompts
 SHORT_LISTS, LONG_LISTS, VALIDATION = 30, 8, 36  # questions for evaluating a policy
 SAMPLES, FEW_SAMPLES = 128, 32  # answers to each: for the curves, and if pass@16 is enough
+RIVAL_SAMPLES = 64  # enough for pass@64
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 GRPO_RUN = {"iterations": 16, "batch_size": 64, "group": 8}
 KEPT_GAUGES = ("score", "silent", "entropy", "clipped", "length")
 LIST_RATES = {"GRPO": 1e-4, "GRPO, rank 1": 3e-3, "right samples": 1e-4, "true answers": 1e-4}  # grpo_rates
+LIVE_RATE = 5e-5  # of the lesson's one run: at 1e-4 single runs differ more
 TRUE_STEPS = 145  # of tuning on true answers: about as long as GRPO takes
 THREE = range(3)  # seeds of runs used only in a table
 
@@ -247,22 +249,55 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
+def by_chance(seed):
+    """A judge that counts a random quarter of the answers as right, whatever they say."""
+    drawn = random.Random(seed)
+
+    def judge(text, answers):
+        return float(drawn.random() < 0.25)
+
+    return judge
+
+
 @sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True, short=(1,))
 def other_rewards(point: dict, seed: int) -> dict:
     """GRPO with rewards independent of right and wrong; as with every verifier here, no end gets 0.
 
-    "chance": a random quarter of the answers count as right. "form": see task.right_form.
+    "chance": see by_chance. "form": see task.right_form.
     """
     from course_utils.lessons.lesson_18 import task
 
-    drawn = random.Random(seed)
-
-    def chance(text, answers):
-        return float(drawn.random() < 0.25)
-
-    judge = {"chance": chance, "form": task.right_form}[point["judge"]]
+    judge = {"chance": by_chance(seed), "form": task.right_form}[point["judge"]]
     policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
+@sweep("random_rewards", points=[{"lr": 3e-5}], sampled=True)
+def random_rewards(point: dict, seed: int) -> dict:
+    """GRPO with random rewards at a third of its rate.
+
+    Written before the first run: random rewards help here if their mean share of right samples lies above the
+    start's; the loss at GRPO's own rate is one of the rate if more than half of the start's right samples is
+    left at a third of it.
+    """
+    policy, tokenizer, numbers = trained_by_grpo(seed, judge=by_chance(seed), **point)
+    return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
+@sweep("pass_at_k_rivals", points=[{"policy": "start", "temperature": 0.7}], sampled=True)
+def pass_at_k_rivals(point: dict, seed: int) -> dict:
+    """pass@k on held-out lists of what competes with GRPO at temperature 1 and needs no training.
+
+    Written before the first run: GRPO's gain at k is not theirs if its pass@k is above that of the cooled
+    start at every seed.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import KS
+
+    model, tokenizer = start_of(seed)
+    rows, samples = task.short_lists("held_out")[: few(SHORT_LISTS, 4)], few(RIVAL_SAMPLES, 16)
+    answers = task.answers_to(model, tokenizer, rows, samples, seed=seed, temperature=point["temperature"])
+    return pass_by_k(task.count_right(answers, rows), samples, "short", KS)
 
 
 @sweep(
@@ -302,7 +337,6 @@ def grpo_switches(point: dict, seed: int) -> dict:
         {"judge": "loose", "loss_type": "dr_grpo"},
         {"judge": "mended", "loss_type": "grpo"},
     ],
-    seeds=THREE,
     sampled=True,
     tolerance=0.7,  # of shares: on another processor a policy may not find the hole in these steps
     short=(2,),
