@@ -9,7 +9,7 @@ import functools
 import random
 import time
 
-from course_utils.stored_runs import CHOICE, few, sweep
+from course_utils.stored_runs import CHOICE, few, is_short, sweep
 
 LISTS, ANSWERS = 24, 16  # lists for evaluating a student, and answers to each
 BATCH = 64
@@ -17,13 +17,22 @@ TEMPERATURES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4)
 # steps after which a student is evaluated: twelve of five forward passes cost as much as fifteen of four
 CHECKPOINTS = {
     "on-policy": (3, 6, 12),
+    "sampled log-ratio": (3, 6, 12),
     "hard labels": (4, 8, 15),
     "soft labels": (4, 8, 15),
     "on-policy, forward KL": (12,),
     "teacher writes": (12,),
 }
 GRPO_STEPS = 4  # GRPO iterations, a quarter of the teacher's
-DISTILLATION_RATES = {"on-policy": 1e-4, "hard labels": 1e-4, "soft labels": 3e-5}  # of distillation_rates
+# iterations of a GRPO with other draws than the teacher's: fifteen cost as much as twelve on-policy steps
+GRPO_AGAIN = (4, 8, 12, 15)
+EQUAL_STEPS = 12  # of labels, for as many answers as on-policy
+DISTILLATION_RATES = {  # of distillation_rates
+    "on-policy": 1e-4,
+    "hard labels": 1e-4,
+    "soft labels": 3e-5,
+    "sampled log-ratio": 1e-4,
+}
 REGAIN_STEPS = 8
 REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two teachers has the rate of one
     "one teacher": 3e-3,
@@ -34,12 +43,16 @@ REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two
 
 @functools.cache
 def two_models(seed):
-    """(student, teacher, tokenizer) of a seed, for all its runs; copy the student before training."""
+    """(student, teacher, tokenizer) of a seed, for all its runs; copy the student before training.
+
+    The stored runs make seed 0's pair, too: the one that ships has other weights. A short form takes that.
+    """
     from course_utils.lessons.lesson_18.experiments import pocket_session
     from course_utils.lessons.lesson_19 import students
 
-    student, tokenizer = students.list_student(pocket_session(), seed)
-    return student.eval(), students.list_teacher(pocket_session(), seed), tokenizer
+    session, shipped = pocket_session(), is_short()
+    student, tokenizer = students.list_student(session, seed, shipped)
+    return student.eval(), students.list_teacher(session, seed, shipped), tokenizer
 
 
 @functools.cache
@@ -102,10 +115,11 @@ def cooled_start(seed):
 def step_of(method):
     """The training step of a method."""
     from course_utils.lessons.lesson_19 import students, suspects
-    from course_utils.methods.distillation import distillation_step
+    from course_utils.methods.distillation import distillation_step, sampled_step
 
     return {
         "on-policy": distillation_step,
+        "sampled log-ratio": sampled_step,
         "on-policy, forward KL": distillation_step,
         "hard labels": students.step_on_the_teachers(students.hard_labels),
         "soft labels": students.step_on_the_teachers(students.soft_labels),
@@ -113,10 +127,10 @@ def step_of(method):
     }[method]
 
 
-def distilled(method, seed, lr, judge=None):
+def distilled(method, seed, lr, judge=None, steps=None):
     """(student, training metrics): a seed's student trained towards its teacher by a method.
 
-    judge(steps so far, student) is called after each step.
+    judge(steps so far, student) is called after each step. steps: the method's last checkpoint if None.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_19 import students
@@ -140,7 +154,7 @@ def distilled(method, seed, lr, judge=None):
         teacher,
         students.practice_prompts(tokenizer),
         sampling_of(tokenizer, task.LIST_TOKENS),
-        steps=few(CHECKPOINTS[method][-1]),
+        steps=few(steps or CHECKPOINTS[method][-1]),
         lr=lr,
         batch_size=few(BATCH, 16),
         seed=seed,
@@ -228,6 +242,109 @@ def distillation_writers(point: dict, seed: int) -> dict:
     rate = DISTILLATION_RATES.get(method, DISTILLATION_RATES["on-policy"])
     student, numbers = distilled(method, seed, rate)
     return numbers | nearness(student, seed)
+
+
+@sweep(
+    "distillation_equal",
+    points=[
+        {"method": "sampled log-ratio"},
+        {"method": "GRPO, other draws"},
+        {"method": "hard labels"},
+        {"method": "soft labels"},
+    ],
+    seeds=range(5),
+    sampled=True,
+    short=(0, 1),
+)
+def distillation_equal(point: dict, seed: int) -> dict:
+    """What one number of the teacher a token teaches, beside other ways at equal passes or equal answers.
+
+    The sampled log-ratio, at its own rate, in on-policy's steps: NAME_STEPS, and NAME at the end. That it
+    trains is wrong if in the mean of the seeds it leaves more than the headline's 30% of the start's KL. That
+    it does as well as the exact KL is wrong if it leaves more at every seed, or if its right answers are five
+    points fewer in the mean. GRPO from the same start with other draws than its teacher's: what right and
+    wrong teach at the same cost, and how near two trainings of one kind come to each other. Labels for as
+    many answers as on-policy draws. start_reverse: the start's KL, as in the sweep `distillation`.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import students
+
+    method, found = point["method"], {}
+    start, teacher, tokenizer = two_models(seed)
+    rows = task.short_lists("held_out")[: few(LISTS, 4)]
+    own = students.written_by(start, tokenizer, rows, 4, seed)
+    found["start_reverse"] = students.mean_kl(start, teacher, own)
+    early = GRPO_AGAIN[:-1] if method == "GRPO, other draws" else CHECKPOINTS[method][:-1]
+
+    def judge(number, model):
+        if number in early:
+            found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
+
+    if method == "GRPO, other draws":
+        student = grpo_again(seed, judge)
+    elif method == "sampled log-ratio":
+        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
+        found |= numbers
+    else:
+        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], steps=EQUAL_STEPS)
+        found |= numbers
+    return found | nearness(student, seed)
+
+
+def grpo_again(seed, judge):
+    """The start of a seed after GRPO with other prompts and samples than its teacher's.
+
+    judge(iterations so far, model) is called before each iteration but the first.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.experiments import GRPO_RUN, LIST_RATES, PRACTICE
+    from course_utils.lessons.lesson_19 import students
+    from course_utils.methods.grpo import GRPOSettings, train_grpo
+    from course_utils.methods.rollouts import sampling_of
+
+    start, _, tokenizer = two_models(seed)
+    policy = copy.deepcopy(start).requires_grad_(True)
+    verify = task.verifier(tokenizer, task.tune_lists("practice", PRACTICE))
+    done = iter(range(GRPO_AGAIN[-1]))
+
+    def reward(batch):
+        judge(next(done), policy)
+        return verify(batch)
+
+    run = GRPO_RUN | {"lr": LIST_RATES["GRPO"], "seed": 100 + seed, "iterations": few(GRPO_AGAIN[-1])}
+    train_grpo(
+        policy,
+        reward,
+        students.practice_prompts(tokenizer),
+        sampling_of(tokenizer, task.LIST_TOKENS),
+        GRPOSettings(**run | {"batch_size": few(run["batch_size"], 32)}),
+        label=f"GRPO with other draws, seed {seed}",
+    )
+    return policy
+
+
+@sweep("gradient_agreement", points=[{"prompts": "same"}, {"prompts": "other"}], sampled=True)
+def gradient_agreement(point: dict, seed: int) -> dict:
+    """Cosines of the gradients of two batches of 64 answers, by the loss, in four draws: LOSS_0 to LOSS_3.
+
+    Both batches answer the same eight prompts, or each its own eight.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.experiments import PRACTICE
+    from course_utils.lessons.lesson_19 import students
+
+    student, teacher, tokenizer = two_models(seed)
+    rows, found = task.tune_lists("practice", PRACTICE), {}
+    for draw in range(few(4, 1)):
+        some = random.Random(100 * seed + draw).sample(rows, 16)
+        chosen = (some[:8], some[:8] if point["prompts"] == "same" else some[8:])
+        pair = [
+            students.gradients(student, teacher, tokenizer, few(part, 4), 2 * draw + place)
+            for place, part in enumerate(chosen)
+        ]
+        for name, first in pair[0].items():
+            found[f"{name}_{draw}"] = (first @ pair[1][name] / (first.norm() * pair[1][name].norm())).item()
+    return found
 
 
 def runs_of_their_loop() -> list[dict]:

@@ -6,14 +6,15 @@ from pathlib import Path
 import torch
 
 from course_utils.artifacts import RESTS_ON, conditions_of, is_shipped, load_shipped
+from course_utils.data import IGNORE
 from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
 from course_utils.lessons.lesson_18 import experiments as grpo_runs
 from course_utils.lessons.lesson_18 import task
 from course_utils.log_probs import log_probs_of
-from course_utils.methods.distillation import answer_logits, token_kl
-from course_utils.methods.grpo import GRPOSettings, train_grpo
-from course_utils.methods.rollouts import encode_prompts, rollout, sampling_of
+from course_utils.methods.distillation import answer_logits, sampled_loss, token_kl
+from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
+from course_utils.methods.rollouts import answer_mask, encode_prompts, rollout, sampling_of
 from course_utils.models import load_model, save_model
 from course_utils.session import check_not_stopped
 
@@ -21,6 +22,7 @@ from course_utils.session import check_not_stopped
 # writes already has its logits
 FORWARD_PASSES = {
     "on-policy": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
+    "sampled log-ratio": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
     "hard labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
     "soft labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
     "GRPO": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
@@ -33,10 +35,13 @@ def practice_prompts(tokenizer):
     return encode_prompts(tokenizer, [row["prompt"] for row in rows])
 
 
-def list_student(session, seed=None):
-    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded."""
+def list_student(session, seed=None, shipped=True):
+    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded.
+
+    shipped=False: made also where seed 0's is shipped.
+    """
     seed = session.seed if seed is None else seed
-    if seed == 0 and is_shipped("list_student", session):
+    if shipped and seed == 0 and is_shipped("list_student", session):
         return load_shipped("list_student", session.device)
 
     def make(folder: Path) -> None:
@@ -48,14 +53,14 @@ def list_student(session, seed=None):
     return load_model(str(cached("list_student", inputs, make, RESTS_ON["list_student"])), session.device)
 
 
-def list_teacher(session, seed=None):
+def list_teacher(session, seed=None, shipped=True):
     """Lesson 18's tuned model, GRPO from list_student of the same seed: shipped, or made once; frozen."""
     seed = session.seed if seed is None else seed
 
     def make(folder: Path) -> None:
-        save_model(*train_list_teacher(session, seed), folder)
+        save_model(*train_list_teacher(session, seed, shipped), folder)
 
-    if seed == 0 and is_shipped("list_teacher", session):
+    if shipped and seed == 0 and is_shipped("list_teacher", session):
         model, _ = load_shipped("list_teacher", session.device)
     else:
         inputs = conditions_of(session) | {"start": seed}
@@ -64,10 +69,10 @@ def list_teacher(session, seed=None):
     return model.eval().requires_grad_(False)
 
 
-def train_list_teacher(session, seed=None):
+def train_list_teacher(session, seed=None, shipped=True):
     """Train GRPO from list_student of a seed: (model, tokenizer)."""
     seed = session.seed if seed is None else seed
-    model, tokenizer = list_student(session, seed)
+    model, tokenizer = list_student(session, seed, shipped)
     rows = task.tune_lists("practice", grpo_runs.PRACTICE)
     run = grpo_runs.GRPO_RUN
     settings = {**run, "iterations": session.steps(quick=run["iterations"], full=60)}
@@ -118,6 +123,39 @@ def step_on_the_teachers(loss):
         return {"loss": value.item(), "tokens": len(wanted)}
 
     return step
+
+
+def gradients(student, teacher, tokenizer, rows, seed, group=8):
+    """{loss: gradient, one vector} of a batch of the student's answers, `group` to each list.
+
+    exact: the KL of every token. sampled: the log-ratio of the sampled one. GRPO: its loss, one advantage an
+    answer. right or wrong: without GRPO's baseline and division.
+    """
+    model, settings = copy.deepcopy(student).requires_grad_(True), sampling_of(tokenizer, task.LIST_TOKENS)
+    prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows for _ in range(group)])
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    batch = rollout(model, prompts, generator=generator, **settings)
+    with torch.no_grad():
+        wanted = answer_logits(teacher, batch)
+    logits, targets, mask = answer_logits(model, batch), batch["labels"][:, 1:], answer_mask(batch)
+    said = targets[targets != IGNORE]
+    ours, theirs = log_probs_of(logits, said), log_probs_of(wanted, said)
+    right = task.verifier(tokenizer, rows)(batch)
+
+    def of_tokens(scores):
+        return scores[:, None].expand_as(mask)[mask == 1]
+
+    losses = {
+        "exact": token_kl(logits, wanted).mean(),
+        "sampled": sampled_loss(ours, theirs, torch.ones_like(ours)),
+        "GRPO": -(of_tokens(group_advantages(right, group)) * ours).mean(),
+        "right or wrong": -(of_tokens(right) * ours).mean(),
+    }
+    each = list(model.parameters())
+    return {
+        name: torch.cat([part.flatten() for part in torch.autograd.grad(loss, each, retain_graph=True)])
+        for name, loss in losses.items()
+    }
 
 
 @torch.no_grad()
