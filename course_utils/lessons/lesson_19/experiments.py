@@ -47,12 +47,20 @@ def two_models(seed):
 
     The stored runs make seed 0's pair, too: the one that ships has other weights. A short form takes that.
     """
-    from course_utils.lessons.lesson_18.experiments import pocket_session
+    from course_utils.lessons.lesson_18.experiments import (
+        LIST_RATES,
+        pocket_session,
+        start_of,
+        trained_by_grpo,
+    )
     from course_utils.lessons.lesson_19 import students
 
-    session, shipped = pocket_session(), is_short()
-    student, tokenizer = students.list_student(session, seed, shipped)
-    return student.eval(), students.list_teacher(session, seed, shipped), tokenizer
+    if seed == 0 and not is_short():
+        student, tokenizer = start_of(seed)
+        teacher = trained_by_grpo(seed, LIST_RATES["GRPO"])[0].requires_grad_(False)
+        return student, teacher, tokenizer
+    student, tokenizer = students.list_student(pocket_session(), seed)
+    return student.eval(), students.list_teacher(pocket_session(), seed), tokenizer
 
 
 @functools.cache

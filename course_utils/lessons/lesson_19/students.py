@@ -35,13 +35,10 @@ def practice_prompts(tokenizer):
     return encode_prompts(tokenizer, [row["prompt"] for row in rows])
 
 
-def list_student(session, seed=None, shipped=True):
-    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded.
-
-    shipped=False: made also where seed 0's is shipped.
-    """
+def list_student(session, seed=None):
+    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded."""
     seed = session.seed if seed is None else seed
-    if shipped and seed == 0 and is_shipped("list_student", session):
+    if seed == 0 and is_shipped("list_student", session):
         return load_shipped("list_student", session.device)
 
     def make(folder: Path) -> None:
@@ -53,14 +50,14 @@ def list_student(session, seed=None, shipped=True):
     return load_model(str(cached("list_student", inputs, make, RESTS_ON["list_student"])), session.device)
 
 
-def list_teacher(session, seed=None, shipped=True):
+def list_teacher(session, seed=None):
     """Lesson 18's tuned model, GRPO from list_student of the same seed: shipped, or made once; frozen."""
     seed = session.seed if seed is None else seed
 
     def make(folder: Path) -> None:
-        save_model(*train_list_teacher(session, seed, shipped), folder)
+        save_model(*train_list_teacher(session, seed), folder)
 
-    if shipped and seed == 0 and is_shipped("list_teacher", session):
+    if seed == 0 and is_shipped("list_teacher", session):
         model, _ = load_shipped("list_teacher", session.device)
     else:
         inputs = conditions_of(session) | {"start": seed}
@@ -69,10 +66,10 @@ def list_teacher(session, seed=None, shipped=True):
     return model.eval().requires_grad_(False)
 
 
-def train_list_teacher(session, seed=None, shipped=True):
+def train_list_teacher(session, seed=None):
     """Train GRPO from list_student of a seed: (model, tokenizer)."""
     seed = session.seed if seed is None else seed
-    model, tokenizer = list_student(session, seed, shipped)
+    model, tokenizer = list_student(session, seed)
     rows = task.tune_lists("practice", grpo_runs.PRACTICE)
     run = grpo_runs.GRPO_RUN
     settings = {**run, "iterations": session.steps(quick=run["iterations"], full=60)}
@@ -125,11 +122,11 @@ def step_on_the_teachers(loss):
     return step
 
 
-def gradients(student, teacher, tokenizer, rows, seed, group=8):
+def gradients(student, teacher, tokenizer, rows, seed, sampled=sampled_loss, group=8):
     """{loss: gradient, one vector} of a batch of the student's answers, `group` to each list.
 
-    exact: the KL of every token. sampled: the log-ratio of the sampled one. GRPO: its loss, one advantage an
-    answer. right or wrong: without GRPO's baseline and division.
+    exact: the KL of every token. sampled: the log-ratio of the sampled one, by the function `sampled`. GRPO:
+    its loss, one advantage an answer. right or wrong: without GRPO's baseline and division.
     """
     model, settings = copy.deepcopy(student).requires_grad_(True), sampling_of(tokenizer, task.LIST_TOKENS)
     prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows for _ in range(group)])
@@ -147,7 +144,7 @@ def gradients(student, teacher, tokenizer, rows, seed, group=8):
 
     losses = {
         "exact": token_kl(logits, wanted).mean(),
-        "sampled": sampled_loss(ours, theirs, torch.ones_like(ours)),
+        "sampled": sampled(ours[None], theirs[None], torch.ones_like(ours)[None]),
         "GRPO": -(of_tokens(group_advantages(right, group)) * ours).mean(),
         "right or wrong": -(of_tokens(right) * ours).mean(),
     }

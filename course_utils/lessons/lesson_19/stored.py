@@ -1,0 +1,42 @@
+"""What lesson 19 and its companion read of the stored trainings towards a teacher."""
+
+from course_utils.lessons.lesson_19 import experiments, students
+from course_utils.stored_runs import runs_like
+
+SWEEP_OF = {  # of the ways that are not in the sweep `distillation`
+    "soft labels": "distillation_writers",
+    "teacher writes": "distillation_writers",
+    "on-policy, forward KL": "distillation_writers",
+    "sampled log-ratio": "distillation_equal",
+    "GRPO, other draws": "distillation_equal",
+}
+EQUAL = 60  # forward passes of twelve on-policy steps, of fifteen others
+COST = {way: sum(parts.values()) for way, parts in students.FORWARD_PASSES.items()}
+COST["GRPO, other draws"] = COST["GRPO"]
+LAST = experiments.CHECKPOINTS | {"GRPO, other draws": experiments.GRPO_AGAIN}
+
+
+def runs_of(way: str, sweep: str = "") -> list[dict]:
+    """The stored results of a way, one a seed."""
+    return [result for _, result in runs_like(sweep or SWEEP_OF.get(way, "distillation"), {"method": way})]
+
+
+def of(way: str, key: str, sweep: str = "") -> list[float]:
+    """One number of each run of a way."""
+    return [run[key] for run in runs_of(way, sweep)]
+
+
+def course(way: str, key: str) -> dict[int, list[float]]:
+    """{forward passes: values over the seeds}, from the start to the end of a way."""
+    *early, last = LAST[way]
+    points = {COST[way] * steps: of(way, f"{key}_{steps}") for steps in early}
+    return {0: of("start", key)} | points | {COST[way] * last: of(way, key)}
+
+
+def agreement(loss: str, prompts: str) -> list[float]:
+    """Cosines of two batches' gradients by a loss, "same" or "other" prompts: the mean of each seed's draws."""
+    found = []
+    for _, run in runs_like("gradient_agreement", {"prompts": prompts}):
+        draws = [value for name, value in run.items() if name.rpartition("_")[0] == loss]
+        found.append(sum(draws) / len(draws))
+    return found
