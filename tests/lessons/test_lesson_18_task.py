@@ -113,7 +113,7 @@ def test_figures_show_what_they_are_given():
     assert [int(text.get_text()) for text in ax.get_xticklabels()] == list(passing.KS)
     rows = [{name: i / 10 for name in figures.GAUGE_LABELS} for i in range(5)]
     figures.one_training(rows, "title")
-    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.GAUGE_LABELS.values())[:4]
+    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.GAUGE_LABELS.values())[:2]
     figures.silent_share(4)
     assert plt.gcf().axes[0].lines[0].get_ydata()[[0, 50, 100]] == pytest.approx([1, 0.125, 1])
     runs = [{f"short_{k}": shift for k in passing.KS} for shift in (0.2, 0.4)]

@@ -1,4 +1,4 @@
-"""The claims of lesson 18, in the order in which it makes them."""
+"""The claims of lesson 18 and of its companion, in the order in which they are made."""
 
 from course_utils.checks.claims import Claim
 
@@ -11,28 +11,12 @@ CLAIMS = [
         excludes={"short lists": None},
     ),
     Claim(
-        name="by_chance",
-        text="By chance at most 2% of short lists are right with 16 answers",
-        at_most=0.02,
-        unit="%",
-        stored=True,
-        excludes={"against their own questions": None},
-    ),
-    Claim(
         name="random_rewards",
         text="At GRPO's rate random rewards leave at most a tenth of the samples right",
         at_most=0.1,
         unit="%",
         stored=True,
         excludes={"start": None, "GRPO": None},
-    ),
-    Claim(
-        name="true_answers",
-        text="For about the same seconds, tuning on true answers beats GRPO by at least 2 points",
-        at_least=0.02,
-        unit="%",
-        stored=True,
-        excludes={"GRPO itself": 0.0},
     ),
     Claim(
         name="loose_verifier",
@@ -50,5 +34,24 @@ CLAIMS = [
         unit="%",
         stored=True,
         excludes={"the start": None, "trained on the mended one": None},
+    ),
+]
+
+MORE_CLAIMS = [
+    Claim(
+        name="by_chance",
+        text="By chance at most 2% of short lists are right with 16 answers",
+        at_most=0.02,
+        unit="%",
+        stored=True,
+        excludes={"against their own questions": None},
+    ),
+    Claim(
+        name="true_answers",
+        text="For about the same seconds, tuning on true answers beats GRPO by at least 2 points",
+        at_least=0.02,
+        unit="%",
+        stored=True,
+        excludes={"GRPO itself": 0.0},
     ),
 ]

@@ -247,22 +247,69 @@ def verifiable_rewards(point: dict, seed: int) -> dict:
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 
+def by_chance(seed):
+    """A judge that counts a random quarter of the answers as right, whatever they say."""
+    drawn = random.Random(seed)
+
+    def judge(text, answers):
+        return float(drawn.random() < 0.25)
+
+    return judge
+
+
 @sweep("other_rewards", points=[{"judge": "chance"}, {"judge": "form"}], sampled=True, short=(1,))
 def other_rewards(point: dict, seed: int) -> dict:
     """GRPO with rewards independent of right and wrong; as with every verifier here, no end gets 0.
 
-    "chance": a random quarter of the answers count as right. "form": see task.right_form.
+    "chance": see by_chance. "form": see task.right_form.
     """
     from course_utils.lessons.lesson_18 import task
 
-    drawn = random.Random(seed)
-
-    def chance(text, answers):
-        return float(drawn.random() < 0.25)
-
-    judge = {"chance": chance, "form": task.right_form}[point["judge"]]
+    judge = {"chance": by_chance(seed), "form": task.right_form}[point["judge"]]
     policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
+@sweep("random_rewards", points=[{"lr": 3e-5}, {"lr": 3e-5, "updates": 4}], sampled=True, short=(1,))
+def random_rewards(point: dict, seed: int) -> dict:
+    """GRPO with random rewards at a third of its rate: one update a batch, and four, where the clip can act.
+
+    Written before the first run: random rewards help here if their mean share of right samples lies above the
+    start's at either point, and the loss at GRPO's own rate is one of the rate if more than half of the
+    start's right samples is left at a third of it.
+    """
+    policy, tokenizer, numbers = trained_by_grpo(seed, judge=by_chance(seed), **point)
+    return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
+
+
+@sweep(
+    "pass_at_k_rivals",
+    points=[
+        {"policy": "start", "temperature": 0.7},
+        {"policy": "start", "temperature": 0.5},
+        {"policy": "form alone", "temperature": 1.0},
+        {"policy": "GRPO", "temperature": 0.7},
+    ],
+    sampled=True,
+    short=(0, 2),
+)
+def pass_at_k_rivals(point: dict, seed: int) -> dict:
+    """pass@k on held-out lists of what competes with GRPO at temperature 1: the start cooled, form alone.
+
+    Written before the first run: GRPO's gain at k is not theirs if its pass@k is above that of the start at
+    its best temperature and above form alone at every seed.
+    """
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.passing import KS
+
+    if point["policy"] == "start":
+        policy, tokenizer = start_of(seed)
+    else:
+        judge = task.right_form if point["policy"] == "form alone" else None
+        policy, tokenizer, _ = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
+    rows, samples = task.short_lists("held_out")[: few(SHORT_LISTS, 4)], few(SAMPLES, 16)
+    answers = task.answers_to(policy, tokenizer, rows, samples, seed=seed, temperature=point["temperature"])
+    return pass_by_k(task.count_right(answers, rows), samples, "short", KS)
 
 
 @sweep(
@@ -302,7 +349,6 @@ def grpo_switches(point: dict, seed: int) -> dict:
         {"judge": "loose", "loss_type": "dr_grpo"},
         {"judge": "mended", "loss_type": "grpo"},
     ],
-    seeds=THREE,
     sampled=True,
     tolerance=0.7,  # of shares: on another processor a policy may not find the hole in these steps
     short=(2,),

@@ -1,14 +1,162 @@
-"""pass@k over k, a training by iteration, and how many groups are silent."""
+"""Lesson 18's pictures, among them all of part VI, and its figures of pass@k, trainings and silent groups."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
+import torch
 from matplotlib.ticker import MaxNLocator
 
+from course_utils.drawing import CELL, ROOM, Picture, shown_number
 from course_utils.lessons.lesson_18.passing import KS
+from course_utils.methods.grpo import group_advantages
 from course_utils.plots import COLOURS, bands, caption, figure, lines, log_ticks, smooth
+
+PART_SIX = {  # what is lit: {row: who writes, who judges, who is trained}, each a text and its kind if lit
+    "verifiable rewards": {
+        "lesson 18: verifiable rewards": (
+            ("the policy: 8 answers to a request", "sampled"),
+            ("a program: right or wrong, once an answer", None),
+            ("the policy", "trained"),
+        )
+    },
+    "distillation": {
+        "lesson 19: distillation, the teacher writes": (
+            ("the teacher: an answer to a request", "sampled"),
+            ("the teacher, at each token: the token, or its probabilities", "frozen"),
+            ("the student", "trained"),
+        ),
+        "lesson 19: distillation, the student writes": (
+            ("the student: an answer to a request", "sampled"),
+            ("the teacher, at each token: its probabilities", "frozen"),
+            ("the student", "trained"),
+        ),
+    },
+}
+
+
+def part_six(lit: str) -> None:
+    """Part VI in one picture: who writes, who judges and how often, who is trained; one lesson's part is lit.
+
+    lit: a key of PART_SIX.
+    """
+    picture = Picture("Part VI: who writes, who judges, who is trained?")
+    width, gap, height = 9.1, 1.1, 4.6
+    columns = [place * (width + gap) for place in range(3)]
+    y = picture.bottom + 0.9
+    for x, name in zip(columns, ("writes", "judges", "is trained"), strict=True):
+        picture.text(x + width / 2, y, name, "center")
+    y += 1.5
+    for name, rows in PART_SIX.items():
+        for heading, parts in rows.items():
+            picture.text(0, y, heading, bold=name == lit)
+            writer, judge, learner = (
+                picture.box(x, y + 0.9, width, height, text, kind if name == lit else None, bold=name == lit)
+                for x, (text, kind) in zip(columns, parts, strict=True)
+            )
+            picture.arrow(writer, judge)
+            picture.arrow(judge, learner)
+            y = writer.bottom + 1.2
+        if name == "verifiable rewards":
+            picture.text(0, y, "The teacher is this policy after its training, then frozen.")
+            picture.text(0, y + 1.3, "The student is this policy before its training.")
+            y += 3.1
+    picture.key()
+
+
+def choices(right: Mapping[str, bool], k: int) -> None:
+    """All choices of k of a few answers, {name: whether it is right}, and which contain a right one."""
+    picture = Picture(f"Which choices of {k} among these {len(right)} answers contain a right one?")
+    y = picture.bottom + 0.4
+    picture.text(5.5, y + CELL / 2, "answers", "right")
+    for place, (name, is_right) in enumerate(right.items()):
+        picture.box(6 + 4.7 * place, y, 4.4, CELL, f"{name} {'right' if is_right else 'wrong'}", "sampled")
+    sets = list(itertools.combinations(right, k))
+    found = [any(right[name] for name in one) for one in sets]
+    picture.strip(y + 2.6, ["".join(one) for one in sets], left=6, name="choice")
+    misses = [place for place, hit in enumerate(found) if not hit]
+    picture.row("right one", ["yes" if hit else "no" for hit in found], mark=misses)
+    picture.text(
+        6,
+        picture.bottom + 0.9,
+        f"{sum(found)} of {len(sets)}: pass@{k} = {shown_number(sum(found) / len(sets))}",
+    )
+    picture.key()
+
+
+def answers_of_groups(groups: Mapping[str, Sequence[float]]) -> None:
+    """Groups of answers with their rewards, {name: rewards}: less the mean, and over the deviation."""
+    picture = Picture("What does each answer of a group get?")
+    for name, rewards in groups.items():
+        scores = torch.tensor(rewards, dtype=torch.float)
+        y = picture.bottom + 0.5
+        mean, deviation = scores.mean().item(), scores.std().item()
+        told = f"{name}: mean {shown_number(mean, 2)}, deviation {shown_number(deviation, 2)}"
+        picture.text(0, y + 0.6, told, bold=True)
+        numbers = [str(number) for number in range(1, len(rewards) + 1)]
+        picture.strip(y + 1.4, numbers, "sampled", left=6.2, name="answer")
+        picture.row("reward", scores, digits=0)
+        picture.row("less mean", scores - mean, digits=2, sign=True)
+        advantages = group_advantages(scores, len(rewards))
+        picture.row("advantage", advantages, "loss", digits=2, sign=True)
+    picture.key()
+
+
+def clipped_tokens(
+    advantages: Sequence[float], ratios: Sequence[float], weights: Sequence[float], low: float, high: float
+) -> None:
+    """GRPO's loss of a few tokens, one after the other, and their weighted sum."""
+    kept = [min(max(ratio, 1 - low), 1 + high) for ratio in ratios]
+    plain = [-a * ratio for a, ratio in zip(advantages, ratios, strict=True)]
+    other = [-a * ratio for a, ratio in zip(advantages, kept, strict=True)]
+    larger = [max(pair) for pair in zip(plain, other, strict=True)]
+    total = sum(weight * loss for weight, loss in zip(weights, larger, strict=True))
+    picture = Picture(
+        f"Ratios kept between {shown_number(1 - low)} and {shown_number(1 + high)}: which loss?"
+    )
+    names = [str(number) for number in range(1, len(ratios) + 1)]
+    picture.strip(picture.bottom + 0.4, names, "sampled", left=10.5, name="token")
+    picture.row("advantage A", advantages, digits=1, sign=True)
+    picture.row("ratio ρ", ratios, digits=1)
+    picture.row("kept ratio", kept, digits=1, mark=[i for i, r in enumerate(ratios) if kept[i] != r])
+    picture.row("−A ρ", plain, digits=2, sign=True)
+    picture.row("−A · kept ratio", other, digits=2, sign=True)
+    picture.row("the larger of both", larger, "loss", digits=2, sign=True)
+    picture.row("weight", [str(Fraction(weight).limit_denominator(100)) for weight in weights])
+    picture.text(ROOM, picture.bottom + 0.9, f"sum of weight times loss: {shown_number(total, 2)}", "right")
+    picture.key()
+
+
+def no_loss(advantages: Sequence[float], loss: float, slopes: Sequence[float]) -> None:
+    """Answers before the first update: their losses, whose mean is `loss`, and its slopes in their log p."""
+    picture = Picture("The loss is 0. Does anything move?")
+    numbers = [str(number) for number in range(1, len(advantages) + 1)]
+    picture.strip(picture.bottom + 0.4, numbers, "sampled", left=6.2, name="answer")
+    picture.row("advantage", advantages, digits=2, sign=True)
+    picture.row("−A ρ, ρ = 1", [-a for a in advantages], "loss", digits=2, sign=True)
+    picture.text(ROOM, picture.bottom + 0.8, f"mean, the printed loss: {shown_number(loss, 2)}", "right")
+    picture.skip(1.6)
+    picture.row("slope", slopes, digits=2, sign=True)
+    picture.row("log p goes", ["up" if slope < 0 else "down" for slope in slopes], "trained")
+    picture.key()
+
+
+def parts_judged(parts: Sequence[str], wanted: Sequence[str], verdicts: Mapping[str, float]) -> None:
+    """The parts of one answer, which of them are wanted, and what programs say of the answer."""
+    picture = Picture("What does each program see in this answer?")
+    picture.text(0, picture.bottom + 0.9, f"wanted: {', '.join(wanted)}")
+    picture.strip(picture.bottom + 0.5, list(parts), "sampled", left=6.2, name="answer")
+    picture.row("wanted?", ["yes" if part in wanted else "no" for part in parts])
+    y = picture.bottom + 1.0
+    for name, verdict in verdicts.items():
+        picture.text(0, y, f"{name}:")
+        picture.text(ROOM, y, "right" if verdict else "wrong", "right", bold=True)
+        y += 1.4
+    picture.key()
+
 
 LINE_STYLES = ("-o", "-s", ":")  # a line below the last one's dots stays visible
 
@@ -47,15 +195,17 @@ GAUGE_LABELS = {
 }
 
 
-def one_training(rows: Sequence[Mapping[str, float]], title: str) -> None:
-    """The metrics of one training by iteration, pale, and smoothed; without the clip's."""
-    _, axes = figure(title, "iteration", "", columns=4)
-    for ax, (name, label) in zip(axes, GAUGE_LABELS.items(), strict=False):
+def one_training(
+    rows: Sequence[Mapping[str, float]], title: str, names: Sequence[str] = ("score", "silent")
+) -> None:
+    """Metrics of one training by iteration, a panel each: pale, and smoothed."""
+    _, axes = figure(title, "iteration", "", columns=len(names))
+    for ax, name in zip(axes, names, strict=True):
         values = [row[name] for row in rows]
         steps = range(1, len(values) + 1)
         ax.plot(steps, values, color=COLOURS[0], alpha=0.3)
-        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{label}, smoothed")
-        ax.set(title=label, ylim=(0, None))
+        ax.plot(steps, smooth(values, 0.2), color=COLOURS[0], label=f"{GAUGE_LABELS[name]}, smoothed")
+        ax.set(title=GAUGE_LABELS[name], ylim=(0, None))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 

@@ -3,14 +3,18 @@
 import functools
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
-from course_utils.artifacts import sft_model
+from course_utils.artifacts import RESTS_ON, conditions_of, is_shipped, load_shipped, sft_model
 from course_utils.data import DATA, batches, read_jsonl
+from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import requests_of
 from course_utils.methods.rollouts import answer_texts, encode_prompts, rollout, sampling_of
 from course_utils.methods.sft import encode_all, instruction_tune
+from course_utils.models import load_model, save_model
+from course_utils.session import check_not_stopped
 from course_utils.training import scored_lm_loss, train
 from course_utils.world.lists import RELATIONS, items, list_row, load_lists, make_lists, verify
 
@@ -80,6 +84,21 @@ def start_model(
         label="the start",
     )
     return model.eval(), tokenizer
+
+
+def list_student(session, seed=None):
+    """The start, lesson 19's student, (model, tokenizer): shipped, or made once per session and seed."""
+    seed = session.seed if seed is None else seed
+    if seed == 0 and is_shipped("list_student", session):
+        return load_shipped("list_student", session.device)
+
+    def make(folder: Path) -> None:
+        model, tokenizer = start_model(session, seed)
+        check_not_stopped()
+        save_model(model, tokenizer, folder)
+
+    inputs = conditions_of(session) | {"start": seed}
+    return load_model(str(cached("list_student", inputs, make, RESTS_ON["list_student"])), session.device)
 
 
 def tune_on(model, tokenizer, pairs: Sequence[tuple[dict, str]], *, steps, lr, seed):

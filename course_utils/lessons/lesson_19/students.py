@@ -11,6 +11,7 @@ from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
 from course_utils.lessons.lesson_18 import experiments as grpo_runs
 from course_utils.lessons.lesson_18 import task
+from course_utils.lessons.lesson_18.task import list_student
 from course_utils.log_probs import log_probs_of
 from course_utils.methods.distillation import answer_logits, sampled_loss, token_kl
 from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
@@ -33,21 +34,6 @@ def practice_prompts(tokenizer):
     """Requests for the practice lists of lesson 18's GRPO, as token ids: answers are not used."""
     rows = task.tune_lists("practice", grpo_runs.PRACTICE)
     return encode_prompts(tokenizer, [row["prompt"] for row in rows])
-
-
-def list_student(session, seed=None):
-    """Lesson 18's start, (model, tokenizer): shipped, or made once per session and seed, then loaded."""
-    seed = session.seed if seed is None else seed
-    if seed == 0 and is_shipped("list_student", session):
-        return load_shipped("list_student", session.device)
-
-    def make(folder: Path) -> None:
-        model, tokenizer = task.start_model(session, seed)
-        check_not_stopped()
-        save_model(model, tokenizer, folder)
-
-    inputs = conditions_of(session) | {"start": seed}
-    return load_model(str(cached("list_student", inputs, make, RESTS_ON["list_student"])), session.device)
 
 
 def list_teacher(session, seed=None):

@@ -9,5 +9,5 @@ from course_utils.lessons.lesson_18.exercises import (
 )
 
 EXERCISES = [
-    module.EXERCISE for module in (pass_at_k, group_advantages, token_weights, grpo_loss, group_fault)
+    module.EXERCISE for module in (pass_at_k, group_advantages, grpo_loss, group_fault, token_weights)
 ]

@@ -1,4 +1,4 @@
-"""Lesson 18, token_weights: three normalisers."""
+"""Lesson 18's companion, token_weights: three normalisers."""
 
 import torch
 
@@ -108,7 +108,7 @@ WEIGHT_MISTAKES = [
 
 EXERCISE = Exercise(
     name="token_weights",
-    lesson="18",
+    lesson="18m",
     minutes=10,
     difficulty=2,
     reference=token_weights,
@@ -131,5 +131,5 @@ EXERCISE = Exercise(
         "mask.sum(1, keepdim=True) is [rows, 1], the lengths; len(mask) the number of answers; "
         "mask.sum() all tokens; limit the maximum tokens per answer.",
     ),
-    then="The table below uses your function, and compares it with TRL's three normalisers.",
+    then="The table below uses your function, and *In the library* compares it with TRL's three normalisers.",
 )
