@@ -337,6 +337,8 @@ def gradient_agreement(point: dict, seed: int) -> dict:
 
     Both batches answer the same eight prompts, or each its own eight.
     """
+    import torch
+
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_18.experiments import PRACTICE
     from course_utils.lessons.lesson_19 import students
@@ -351,7 +353,7 @@ def gradient_agreement(point: dict, seed: int) -> dict:
             for place, part in enumerate(chosen)
         ]
         for name, first in pair[0].items():
-            found[f"{name}_{draw}"] = (first @ pair[1][name] / (first.norm() * pair[1][name].norm())).item()
+            found[f"{name}_{draw}"] = torch.cosine_similarity(first, pair[1][name], 0).item()
     return found
 
 

@@ -34,7 +34,7 @@ def course(way: str, key: str) -> dict[int, list[float]]:
 
 
 def agreement(loss: str, prompts: str) -> list[float]:
-    """Cosines of two batches' gradients by a loss, "same" or "other" prompts: the mean of each seed's draws."""
+    """Cosine of two batches' gradients by a loss, "same" or "other" prompts: each seed's mean over draws."""
     found = []
     for _, run in runs_like("gradient_agreement", {"prompts": prompts}):
         draws = [value for name, value in run.items() if name.rpartition("_")[0] == loss]
