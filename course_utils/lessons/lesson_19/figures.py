@@ -31,23 +31,24 @@ def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> Non
 
 
 def towards_the_teacher(
-    ways: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
-    levels: Mapping[str, Mapping[str, Sequence[float]]],
-    title: str,
+    ways: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], teacher: Sequence[float], title: str
 ) -> None:
     """Right answers and KL over compute: {way: {"right" or "reverse": {forward passes: values}}}.
 
-    levels: results without training, {name: {"right" or "reverse": values over the seeds}}.
+    teacher: its shares of right answers. Means over the seeds, with the lowest and the highest.
     """
     fig, axes = figure(title, "forward passes over a batch", "", columns=2)
     labels = {"right": "right answers (share)", "reverse": "KL from the teacher (nats)"}
-    for ax, (name, label) in zip(axes, labels.items(), strict=True):
-        bands({way: numbers[name] for way, numbers in ways.items()}, "", "", "", ax=ax)
-        for (level, numbers), style in zip(levels.items(), (":", "--"), strict=True):
-            height = sum(numbers[name]) / len(numbers[name])
-            ax.axhline(height, color=INK, linestyle=style, linewidth=1, label=level)
-        if ax.get_legend():
-            ax.get_legend().remove()
+    marks = zip(COLOURS, ("o", "s", "^", "D", "v"), strict=False)
+    for place, ((way, numbers), (colour, mark)) in enumerate(zip(ways.items(), marks, strict=False)):
+        for ax, name in zip(axes, labels, strict=True):
+            points = {passes + 0.7 * (place - 1.5): values for passes, values in numbers[name].items()}
+            means = [sum(values) / len(values) for values in points.values()]
+            ends = [(min(values), max(values)) for values in points.values()]
+            ax.vlines(list(points), *zip(*ends, strict=True), color=colour, linewidth=0.9, alpha=0.6)
+            ax.plot(list(points), means, marker=mark, color=colour, markersize=4, label=way)
+    axes[0].axhline(sum(teacher) / len(teacher), color=INK, linestyle="--", linewidth=1, label="teacher")
+    for ax, label in zip(axes, labels.values(), strict=True):
         ax.set(ylabel=label)
         ax.set_ylim(0, None)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
