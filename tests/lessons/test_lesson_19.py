@@ -5,13 +5,13 @@ import torch
 from helpers import draws_of, feed, tiny_model
 
 from course_utils.checks.claims import claims_of
-from course_utils.lessons.lesson_18.experiments import runs_at
-from course_utils.lessons.lesson_19 import students
+from course_utils.lessons.lesson_19 import stored, students
 from course_utils.methods.distillation import token_kl, train_distillation
 from course_utils.methods.rollouts import rollout
+from course_utils.stored_runs import load_sweep, ratios
 
 
-@pytest.mark.parametrize("exercise, seed", draws_of("19"))
+@pytest.mark.parametrize("exercise, seed", [*draws_of("19"), *draws_of("19m")])
 def test_answers_get_their_verdicts(exercise, seed):
     feed(exercise, seed)
 
@@ -23,14 +23,17 @@ def bound():
 
 
 def test_every_seed_keeps_the_headline_and_the_controls_do_not(bound):
-    def left(method):
-        pairs = zip(
-            runs_at("distillation", method="start"), runs_at("distillation", method=method), strict=True
-        )
-        return [new["reverse"] / old["reverse"] for old, new in pairs]
+    def left(way):
+        return ratios(stored.of(way, "reverse"), stored.of("start", "reverse"))
 
-    assert max(left("on-policy")) < bound
+    assert max(max(left(way)) for way in ("on-policy", "sampled log-ratio", "hard labels")) < bound
     assert min(left("cooled start")) > bound
+
+
+def test_both_sweeps_begin_from_the_same_students():
+    for way in {row["point"]["method"] for row in load_sweep("distillation_equal")["rows"]}:
+        begun = stored.of(way, "start_reverse", "distillation_equal")
+        assert begun == pytest.approx(stored.of("start", "reverse")[: len(begun)], rel=0.02)
 
 
 SAMPLING = {"max_new_tokens": 6, "stop_ids": [1], "pad_id": 0}

@@ -20,8 +20,8 @@ CLAIMS = [
     ),
     Claim(
         name="whoever_writes",
-        text="After 60 forward passes each distillation leaves at most 30% of the KL from the teacher, whoever "
-        "writes, and with one number a token",
+        text="After 60 forward passes each distillation leaves at most 30% of the KL from the teacher, "
+        "whoever writes, and with one number a token",
         at_most=0.3,
         unit="%",
         headline=True,

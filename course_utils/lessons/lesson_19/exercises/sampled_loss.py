@@ -149,7 +149,6 @@ EXERCISE = Exercise(
         (lambda student, teacher, mask: -_mean((teacher - student) * student.detach(), mask), "teacher gets"),
         (lambda student, teacher, mask: _mean(student.detach() - teacher.detach(), mask), "no graph"),
         (lambda student, teacher, mask: -3 * sampled_loss(student, teacher, mask), "Compared is"),
-        (lambda student, teacher: student.sum(), "should take the arguments"),
     ],
     right=[_half_square, _by_ratio, _row_by_row],
     hints=(
