@@ -252,51 +252,59 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
-@sweep(
-    "distillation_equal",
-    points=[
-        {"method": "sampled log-ratio"},
-        {"method": "GRPO, other draws"},
-        {"method": "hard labels"},
-        {"method": "soft labels"},
-    ],
-    seeds=range(5),
-    sampled=True,
-    short=(0, 1),
-)
-def distillation_equal(point: dict, seed: int) -> dict:
-    """What one number of the teacher a token teaches, beside other ways at equal passes or equal answers.
+@sweep("distillation_sampled", points=[{"method": "sampled log-ratio"}], sampled=True)
+def distillation_sampled(point: dict, seed: int) -> dict:
+    """What one number of the teacher a token teaches, at its own rate, in on-policy's steps.
 
-    The sampled log-ratio, at its own rate, in on-policy's steps: NAME_STEPS, and NAME at the end. That it
-    trains is wrong if in the mean of the seeds it leaves more than the headline's 30% of the start's KL. That
-    it does as well as the exact KL is wrong if it leaves more at every seed, or if its right answers are five
-    points fewer in the mean. GRPO from the same start with other draws than its teacher's: what right and
-    wrong teach at the same cost, and how near two trainings of one kind come to each other. Labels for as
-    many answers as on-policy draws. start_reverse: the start's KL, as in the sweep `distillation`.
+    NAME_STEPS after STEPS steps, NAME at the end. That it trains is wrong if in the mean of the seeds it
+    leaves more than the headline's 30% of the start's KL. That it does as well as the exact KL is wrong if it
+    leaves more at every seed, or if its right answers are five points fewer in the mean. start_reverse: the
+    start's KL, as in the sweep `distillation`.
     """
-    from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_19 import students
-
-    method, found = point["method"], {}
-    start, teacher, tokenizer = two_models(seed)
-    rows = task.short_lists("held_out")[: few(LISTS, 4)]
-    own = students.written_by(start, tokenizer, rows, 4, seed)
-    found["start_reverse"] = students.mean_kl(start, teacher, own)
-    early = GRPO_AGAIN[:-1] if method == "GRPO, other draws" else CHECKPOINTS[method][:-1]
+    method, found = point["method"], {"start_reverse": start_reverse(seed)}
+    *early, _ = CHECKPOINTS[method]
 
     def judge(number, model):
         if number in early:
             found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
 
-    if method == "GRPO, other draws":
-        student = grpo_again(seed, judge)
-    elif method == "sampled log-ratio":
-        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
-        found |= numbers
-    else:
+    student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
+    return found | numbers | nearness(student, seed)
+
+
+def start_reverse(seed):
+    """KL(start || teacher) of a seed on held-out lists, as in nearness."""
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_19 import students
+
+    start, teacher, tokenizer = two_models(seed)
+    rows = task.short_lists("held_out")[: few(LISTS, 4)]
+    return students.mean_kl(start, teacher, students.written_by(start, tokenizer, rows, 4, seed))
+
+
+@sweep(
+    "distillation_equal",
+    points=[{"method": "GRPO, other draws"}, {"method": "hard labels"}, {"method": "soft labels"}],
+    sampled=True,
+    short=(0, 1),
+)
+def distillation_equal(point: dict, seed: int) -> dict:
+    """Rivals of the on-policy ways at equal passes or equal answers.
+
+    GRPO from the same start with other draws than its teacher's, NAME_STEPS and NAME: what right and wrong
+    teach at the same cost, and how near two trainings of one kind come to each other. Labels for as many
+    answers as on-policy draws.
+    """
+    method, found = point["method"], {"start_reverse": start_reverse(seed)}
+    if method != "GRPO, other draws":
         student, numbers = distilled(method, seed, DISTILLATION_RATES[method], steps=EQUAL_STEPS)
-        found |= numbers
-    return found | nearness(student, seed)
+        return found | numbers | nearness(student, seed)
+
+    def judge(number, model):
+        if number in GRPO_AGAIN[:-1]:
+            found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
+
+    return found | nearness(grpo_again(seed, judge), seed)
 
 
 def grpo_again(seed, judge):

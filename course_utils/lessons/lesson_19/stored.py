@@ -7,7 +7,7 @@ SWEEP_OF = {  # of the ways that are not in the sweep `distillation`
     "soft labels": "distillation_writers",
     "teacher writes": "distillation_writers",
     "on-policy, forward KL": "distillation_writers",
-    "sampled log-ratio": "distillation_equal",
+    "sampled log-ratio": "distillation_sampled",
     "GRPO, other draws": "distillation_equal",
 }
 EQUAL = 60  # forward passes of twelve on-policy steps, of fifteen others
