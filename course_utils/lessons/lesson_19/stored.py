@@ -1,5 +1,6 @@
 """What lesson 19 and its companion read of the stored trainings towards a teacher."""
 
+from course_utils.lessons.lesson_18.experiments import GRPO_RUN
 from course_utils.lessons.lesson_19 import experiments, students
 from course_utils.stored_runs import runs_like
 
@@ -27,7 +28,14 @@ def of(way: str, key: str, sweep: str = "") -> list[float]:
 
 
 def course(way: str, key: str) -> dict[int, list[float]]:
-    """{forward passes: values over the seeds}, from the start to the end of a way."""
+    """{forward passes: values over the seeds}, from the start to the end of a way.
+
+    GRPO's is the path of the teacher, which stands at its end; there the KL says nothing and is left out.
+    """
+    if way == "GRPO":
+        points = {0: of("start", key), COST[way] * experiments.GRPO_STEPS: of(way, key)}
+        whole = COST[way] * GRPO_RUN["iterations"]
+        return points if key in ("reverse", "forward") else points | {whole: of("teacher", key)}
     *early, last = LAST[way]
     points = {COST[way] * steps: of(way, f"{key}_{steps}") for steps in early}
     return {0: of("start", key)} | points | {COST[way] * last: of(way, key)}
