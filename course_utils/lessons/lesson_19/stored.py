@@ -27,6 +27,11 @@ def of(way: str, key: str, sweep: str = "") -> list[float]:
     return [run[key] for run in runs_of(way, sweep)]
 
 
+def over(one: str, other: str, key: str = "reverse", ending: str = "") -> list[float]:
+    """A number of one way over that of another, seed by seed. ending: of the stored name, of the first one."""
+    return [a / b for a, b in zip(of(one, f"{key}{ending}"), of(other, key), strict=False)]
+
+
 def course(way: str, key: str) -> dict[int, list[float]]:
     """{forward passes: values over the seeds}, from the start to the end of a way.
 
