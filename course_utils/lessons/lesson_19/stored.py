@@ -28,7 +28,7 @@ def of(way: str, key: str, sweep: str = "") -> list[float]:
 
 
 def over(one: str, other: str, key: str = "reverse", ending: str = "") -> list[float]:
-    """A number of one way over that of another, seed by seed. ending: of the stored name, of the first one."""
+    """A number of one way over that of another, seed by seed. ending: of the first one's name."""
     return [a / b for a, b in zip(of(one, f"{key}{ending}"), of(other, key), strict=False)]
 
 

@@ -108,7 +108,10 @@ def step_on_the_teachers(loss):
     return step
 
 
-def gradients(student, teacher, tokenizer, rows, seed, sampled=sampled_loss, group=8):
+LOSSES = ("exact", "sampled", "GRPO", "right or wrong")
+
+
+def gradients(student, teacher, tokenizer, rows, seed, sampled=sampled_loss, chosen=LOSSES, group=8):
     """{loss: gradient, one vector} of a batch of the student's answers, `group` to each list.
 
     exact: the KL of every token. sampled: the log-ratio of the sampled one, by the function `sampled`. GRPO:
@@ -138,6 +141,7 @@ def gradients(student, teacher, tokenizer, rows, seed, sampled=sampled_loss, gro
     return {
         name: torch.cat([part.flatten() for part in torch.autograd.grad(loss, each, retain_graph=True)])
         for name, loss in losses.items()
+        if name in chosen
     }
 
 
