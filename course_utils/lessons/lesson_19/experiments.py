@@ -24,9 +24,6 @@ CHECKPOINTS = {
     "teacher writes": (12,),
 }
 GRPO_STEPS = 4  # GRPO iterations, a quarter of the teacher's
-# iterations of a GRPO with other draws than the teacher's: fifteen cost as much as twelve on-policy steps
-GRPO_AGAIN = (4, 8, 12, 15)
-EQUAL_STEPS = 12  # of labels, for as many answers as on-policy
 DISTILLATION_RATES = {  # of distillation_rates
     "on-policy": 1e-4,
     "hard labels": 1e-4,
@@ -135,10 +132,10 @@ def step_of(method):
     }[method]
 
 
-def distilled(method, seed, lr, judge=None, steps=None):
+def distilled(method, seed, lr, judge=None):
     """(student, training metrics): a seed's student trained towards its teacher by a method.
 
-    judge(steps so far, student) is called after each step. steps: the method's last checkpoint if None.
+    judge(steps so far, student) is called after each step.
     """
     from course_utils.lessons.lesson_18 import task
     from course_utils.lessons.lesson_19 import students
@@ -162,7 +159,7 @@ def distilled(method, seed, lr, judge=None, steps=None):
         teacher,
         students.practice_prompts(tokenizer),
         sampling_of(tokenizer, task.LIST_TOKENS),
-        steps=few(steps or CHECKPOINTS[method][-1]),
+        steps=few(CHECKPOINTS[method][-1]),
         lr=lr,
         batch_size=few(BATCH, 16),
         seed=seed,
@@ -252,16 +249,23 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
-@sweep("distillation_sampled", points=[{"method": "sampled log-ratio"}], sampled=True)
+@sweep(
+    "distillation_sampled",
+    points=[{"method": "sampled log-ratio"}, {"method": "on-policy"}, {"method": "start"}],
+    sampled=True,
+)
 def distillation_sampled(point: dict, seed: int) -> dict:
-    """What one number of the teacher a token teaches, at its own rate, in on-policy's steps.
+    """What one number of the teacher a token teaches, beside the exact KL from the same start.
 
     NAME_STEPS after STEPS steps, NAME at the end. That it trains is wrong if in the mean of the seeds it
     leaves more than the headline's 30% of the start's KL. That it does as well as the exact KL is wrong if it
     leaves more at every seed, or if its right answers are five points fewer in the mean. start_reverse: the
-    start's KL, as in the sweep `distillation`.
+    start's KL. Its students and teachers are made as those of the sweep `distillation`, on another processor,
+    so they are others.
     """
     method, found = point["method"], {"start_reverse": start_reverse(seed)}
+    if method == "start":
+        return found | nearness(two_models(seed)[0], seed)
     *early, _ = CHECKPOINTS[method]
 
     def judge(number, model):
@@ -280,89 +284,6 @@ def start_reverse(seed):
     start, teacher, tokenizer = two_models(seed)
     rows = task.short_lists("held_out")[: few(LISTS, 4)]
     return students.mean_kl(start, teacher, students.written_by(start, tokenizer, rows, 4, seed))
-
-
-@sweep(
-    "distillation_equal",
-    points=[{"method": "GRPO, other draws"}, {"method": "hard labels"}, {"method": "soft labels"}],
-    sampled=True,
-    short=(0, 1),
-)
-def distillation_equal(point: dict, seed: int) -> dict:
-    """Rivals of the on-policy ways at equal passes or equal answers.
-
-    GRPO from the same start with other draws than its teacher's, NAME_STEPS and NAME: what right and wrong
-    teach at the same cost, and how near two trainings of one kind come to each other. Labels for as many
-    answers as on-policy draws.
-    """
-    method, found = point["method"], {"start_reverse": start_reverse(seed)}
-    if method != "GRPO, other draws":
-        student, numbers = distilled(method, seed, DISTILLATION_RATES[method], steps=EQUAL_STEPS)
-        return found | numbers | nearness(student, seed)
-
-    def judge(number, model):
-        if number in GRPO_AGAIN[:-1]:
-            found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
-
-    return found | nearness(grpo_again(seed, judge), seed)
-
-
-def grpo_again(seed, judge):
-    """The start of a seed after GRPO with other prompts and samples than its teacher's.
-
-    judge(iterations so far, model) is called before each iteration but the first.
-    """
-    from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.experiments import GRPO_RUN, LIST_RATES, PRACTICE
-    from course_utils.lessons.lesson_19 import students
-    from course_utils.methods.grpo import GRPOSettings, train_grpo
-    from course_utils.methods.rollouts import sampling_of
-
-    start, _, tokenizer = two_models(seed)
-    policy = copy.deepcopy(start).requires_grad_(True)
-    verify = task.verifier(tokenizer, task.tune_lists("practice", PRACTICE))
-    done = iter(range(GRPO_AGAIN[-1]))
-
-    def reward(batch):
-        judge(next(done), policy)
-        return verify(batch)
-
-    run = GRPO_RUN | {"lr": LIST_RATES["GRPO"], "seed": 100 + seed, "iterations": few(GRPO_AGAIN[-1])}
-    train_grpo(
-        policy,
-        reward,
-        students.practice_prompts(tokenizer),
-        sampling_of(tokenizer, task.LIST_TOKENS),
-        GRPOSettings(**run | {"batch_size": few(run["batch_size"], 32)}),
-        label=f"GRPO with other draws, seed {seed}",
-    )
-    return policy
-
-
-@sweep("gradient_agreement", points=[{"prompts": "same"}, {"prompts": "other"}], sampled=True)
-def gradient_agreement(point: dict, seed: int) -> dict:
-    """Cosines of the gradients of two batches of 64 answers, by the loss, in four draws: LOSS_0 to LOSS_3.
-
-    Both batches answer the same eight prompts, or each its own eight.
-    """
-    import torch
-
-    from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.experiments import PRACTICE
-    from course_utils.lessons.lesson_19 import students
-
-    student, teacher, tokenizer = two_models(seed)
-    rows, found = task.tune_lists("practice", PRACTICE), {}
-    for draw in range(few(4, 1)):
-        some = random.Random(100 * seed + draw).sample(rows, 16)
-        chosen = (some[:8], some[:8] if point["prompts"] == "same" else some[8:])
-        pair = [
-            students.gradients(student, teacher, tokenizer, few(part, 4), 2 * draw + place)
-            for place, part in enumerate(chosen)
-        ]
-        for name, first in pair[0].items():
-            found[f"{name}_{draw}"] = torch.cosine_similarity(first, pair[1][name], 0).item()
-    return found
 
 
 def runs_of_their_loop() -> list[dict]:

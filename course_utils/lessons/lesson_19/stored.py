@@ -2,19 +2,15 @@
 
 from course_utils.lessons.lesson_18.experiments import GRPO_RUN
 from course_utils.lessons.lesson_19 import experiments, students
-from course_utils.stored_runs import runs_like
+from course_utils.stored_runs import ratios, runs_like
 
 SWEEP_OF = {  # of the ways that are not in the sweep `distillation`
     "soft labels": "distillation_writers",
     "teacher writes": "distillation_writers",
     "on-policy, forward KL": "distillation_writers",
     "sampled log-ratio": "distillation_sampled",
-    "GRPO, other draws": "distillation_equal",
 }
-EQUAL = 60  # forward passes of twelve on-policy steps, of fifteen others
 COST = {way: sum(parts.values()) for way, parts in students.FORWARD_PASSES.items()}
-COST["GRPO, other draws"] = COST["GRPO"]
-LAST = experiments.CHECKPOINTS | {"GRPO, other draws": experiments.GRPO_AGAIN}
 
 
 def runs_of(way: str, sweep: str = "") -> list[dict]:
@@ -27,9 +23,20 @@ def of(way: str, key: str, sweep: str = "") -> list[float]:
     return [run[key] for run in runs_of(way, sweep)]
 
 
-def over(one: str, other: str, key: str = "reverse", ending: str = "") -> list[float]:
-    """A number of one way over that of another, seed by seed. ending: of the first one's name."""
-    return [a / b for a, b in zip(of(one, f"{key}{ending}"), of(other, key), strict=False)]
+def start_of(way: str, key: str) -> list[float]:
+    """A number of the starts from which a way's runs set out: the log-ratio's are others."""
+    return of("start", key, SWEEP_OF[way] if way == "sampled log-ratio" else "")
+
+
+def left(way: str, ending: str = "") -> list[float]:
+    """The share of its own start's KL that a way leaves, seed by seed. ending: of the stored name."""
+    return ratios(of(way, f"reverse{ending}"), start_of(way, "reverse"))
+
+
+def over(one: str, other: str, key: str = "reverse") -> list[float]:
+    """A number of one way over that of another, seed by seed; the log-ratio's on-policy has its own runs."""
+    sweep = "distillation_sampled" if one == "sampled log-ratio" and other == "on-policy" else ""
+    return ratios(of(one, key, sweep), of(other, key, sweep))
 
 
 def course(way: str, key: str) -> dict[int, list[float]]:
@@ -41,15 +48,6 @@ def course(way: str, key: str) -> dict[int, list[float]]:
         points = {0: of("start", key), COST[way] * experiments.GRPO_STEPS: of(way, key)}
         whole = COST[way] * GRPO_RUN["iterations"]
         return points if key in ("reverse", "forward") else points | {whole: of("teacher", key)}
-    *early, last = LAST[way]
+    *early, last = experiments.CHECKPOINTS[way]
     points = {COST[way] * steps: of(way, f"{key}_{steps}") for steps in early}
-    return {0: of("start", key)} | points | {COST[way] * last: of(way, key)}
-
-
-def agreement(loss: str, prompts: str) -> list[float]:
-    """Cosine of two batches' gradients by a loss, "same" or "other" prompts: each seed's mean over draws."""
-    found = []
-    for _, run in runs_like("gradient_agreement", {"prompts": prompts}):
-        draws = [value for name, value in run.items() if name.rpartition("_")[0] == loss]
-        found.append(sum(draws) / len(draws))
-    return found
+    return {0: start_of(way, key)} | points | {COST[way] * last: of(way, key)}
