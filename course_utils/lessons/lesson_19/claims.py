@@ -33,7 +33,8 @@ CLAIMS = [
 MORE_CLAIMS = [
     Claim(
         name="one_number_a_token",
-        text="After as many steps one number a token leaves at most twice the KL of the whole distribution",
+        text="After as many steps one number a token leaves at most twice the share of the KL that the whole "
+        "distribution leaves",
         at_most=2,
         unit="times",
         stored=True,

@@ -249,23 +249,17 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
-@sweep(
-    "distillation_sampled",
-    points=[{"method": "sampled log-ratio"}, {"method": "on-policy"}, {"method": "start"}],
-    sampled=True,
-)
+@sweep("distillation_sampled", points=[{"method": "sampled log-ratio"}], sampled=True)
 def distillation_sampled(point: dict, seed: int) -> dict:
-    """What one number of the teacher a token teaches, beside the exact KL from the same start.
+    """What one number of the teacher a token teaches, at its own rate, in on-policy's steps.
 
     NAME_STEPS after STEPS steps, NAME at the end. That it trains is wrong if in the mean of the seeds it
-    leaves more than the headline's 30% of the start's KL. That it does as well as the exact KL is wrong if it
-    leaves more at every seed, or if its right answers are five points fewer in the mean. start_reverse: the
-    start's KL. Its students and teachers are made as those of the sweep `distillation`, on another processor,
-    so they are others.
+    leaves more than the headline's 30% of the start's KL, start_reverse. That it does as well as the exact KL
+    is wrong if it leaves more at every seed, or if its right answers are five points fewer in the mean.
+    Students and teachers are made as those of the sweep `distillation`, on another processor, so they
+    are others.
     """
     method, found = point["method"], {"start_reverse": start_reverse(seed)}
-    if method == "start":
-        return found | nearness(two_models(seed)[0], seed)
     *early, _ = CHECKPOINTS[method]
 
     def judge(number, model):

@@ -23,20 +23,15 @@ def of(way: str, key: str, sweep: str = "") -> list[float]:
     return [run[key] for run in runs_of(way, sweep)]
 
 
-def start_of(way: str, key: str) -> list[float]:
-    """A number of the starts from which a way's runs set out: the log-ratio's are others."""
-    return of("start", key, SWEEP_OF[way] if way == "sampled log-ratio" else "")
-
-
 def left(way: str, ending: str = "") -> list[float]:
     """The share of its own start's KL that a way leaves, seed by seed. ending: of the stored name."""
-    return ratios(of(way, f"reverse{ending}"), start_of(way, "reverse"))
+    own = way == "sampled log-ratio"  # its students are others
+    return ratios(of(way, f"reverse{ending}"), of(way, "start_reverse") if own else of("start", "reverse"))
 
 
 def over(one: str, other: str, key: str = "reverse") -> list[float]:
-    """A number of one way over that of another, seed by seed; the log-ratio's on-policy has its own runs."""
-    sweep = "distillation_sampled" if one == "sampled log-ratio" and other == "on-policy" else ""
-    return ratios(of(one, key, sweep), of(other, key, sweep))
+    """A number of one way over that of another from the same start, seed by seed."""
+    return ratios(of(one, key), of(other, key))
 
 
 def course(way: str, key: str) -> dict[int, list[float]]:
@@ -50,4 +45,7 @@ def course(way: str, key: str) -> dict[int, list[float]]:
         return points if key in ("reverse", "forward") else points | {whole: of("teacher", key)}
     *early, last = experiments.CHECKPOINTS[way]
     points = {COST[way] * steps: of(way, f"{key}_{steps}") for steps in early}
-    return {0: start_of(way, key)} | points | {COST[way] * last: of(way, key)}
+    points |= {COST[way] * last: of(way, key)}
+    if way == "sampled log-ratio":  # of its starts only the KL is stored
+        return {0: of(way, "start_reverse")} | points if key == "reverse" else points
+    return {0: of("start", key)} | points
