@@ -32,15 +32,6 @@ CLAIMS = [
 
 MORE_CLAIMS = [
     Claim(
-        name="one_number_a_token",
-        text="After as many steps one number a token leaves at most twice the share of the KL that the whole "
-        "distribution leaves",
-        at_most=2,
-        unit="times",
-        stored=True,
-        excludes={"the exact KL after three steps": None},
-    ),
-    Claim(
         name="words_wasted",
         text="The bell of the forward KL spends a quarter or more of its words where the teacher has under"
         " 1%",
