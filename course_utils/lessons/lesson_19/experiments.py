@@ -249,15 +249,17 @@ def distillation_writers(point: dict, seed: int) -> dict:
     return numbers | nearness(student, seed)
 
 
-@sweep("distillation_sampled", points=[{"method": "sampled log-ratio"}], sampled=True)
+@sweep(
+    "distillation_sampled", points=[{"method": "sampled log-ratio"}, {"method": "on-policy"}], sampled=True
+)
 def distillation_sampled(point: dict, seed: int) -> dict:
-    """What one number of the teacher a token teaches, at its own rate, in on-policy's steps.
+    """What one number of the teacher a token teaches, at its own rate, beside the exact KL.
 
     NAME_STEPS after STEPS steps, NAME at the end. That it trains is wrong if in the mean of the seeds it
     leaves more than the headline's 30% of the start's KL, start_reverse. That it does as well as the exact KL
     is wrong if it leaves more at every seed, or if its right answers are five points fewer in the mean.
-    Students and teachers are made as those of the sweep `distillation`, on another processor, so they
-    are others.
+    Students and teachers are made as those of the sweep `distillation`, on another processor, so they are
+    others: start_right and teacher_right.
     """
     method, found = point["method"], {"start_reverse": start_reverse(seed)}
     *early, _ = CHECKPOINTS[method]
@@ -267,7 +269,20 @@ def distillation_sampled(point: dict, seed: int) -> dict:
             found.update({f"{name}_{number}": value for name, value in nearness(model, seed).items()})
 
     student, numbers = distilled(method, seed, DISTILLATION_RATES[method], judge)
+    if method == "on-policy":
+        start, teacher, tokenizer = two_models(seed)
+        found |= {"start_right": right_of(start, tokenizer, seed)}
+        found |= {"teacher_right": right_of(teacher, tokenizer, seed)}
     return found | numbers | nearness(student, seed)
+
+
+def right_of(model, tokenizer, seed):
+    """Share of right answers to held-out lists, as in nearness."""
+    from course_utils.lessons.lesson_18 import task
+
+    rows = task.short_lists("held_out")[: few(LISTS, 4)]
+    answers = task.answers_to(model, tokenizer, rows, ANSWERS, seed=seed)
+    return task.count_right(answers, rows).float().mean().item() / ANSWERS
 
 
 def start_reverse(seed):
