@@ -19,9 +19,18 @@ CLAIMS = [
         excludes={"the log-ratio in the exact KL's place": None},
     ),
     Claim(
+        name="one_number_a_token",
+        text="After as many steps one number a token leaves at most BOUND times the KL that the whole "
+        "distribution leaves",
+        at_most=2,
+        unit="times",
+        stored=True,
+        excludes={"the exact KL after three steps": None},
+    ),
+    Claim(
         name="whoever_writes",
-        text="After 60 forward passes each distillation leaves at most 30% of the KL from the teacher, "
-        "whoever writes, and with one number a token",
+        text="After 60 forward passes distillation leaves at most 30% of the KL from the teacher, whoever "
+        "writes the answers",
         at_most=0.3,
         unit="%",
         headline=True,

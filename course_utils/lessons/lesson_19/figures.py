@@ -30,28 +30,46 @@ def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> Non
     )
 
 
+def kl_left(groups: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], title: str) -> None:
+    """Shares of the start's KL over compute, a panel each: {panel: {way: {forward passes: shares}}}."""
+    _, axes = figure(title, "forward passes over a batch", "", columns=len(groups))
+    for ax, (name, ways) in zip(axes, groups.items(), strict=True):
+        _ranges(ax, ways)
+        ax.set(title=name, ylabel="KL that is left (share of the start's)")
+        ax.set_ylim(0, None)
+        ax.legend()
+
+
 def towards_the_teacher(
-    ways: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], teacher: Sequence[float], title: str
+    ways: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
+    levels: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str,
 ) -> None:
     """Right answers and KL over compute: {way: {"right" or "reverse": {forward passes: values}}}.
 
-    teacher: its shares of right answers. Means over the seeds, with the lowest and the highest.
+    levels: results without training, {name: {"right" or "reverse": values over the seeds}}.
     """
     fig, axes = figure(title, "forward passes over a batch", "", columns=2)
     labels = {"right": "right answers (share)", "reverse": "KL from the teacher (nats)"}
-    marks = zip(COLOURS, ("o", "s", "^", "D", "v"), strict=False)
-    for place, ((way, numbers), (colour, mark)) in enumerate(zip(ways.items(), marks, strict=False)):
-        for ax, name in zip(axes, labels, strict=True):
-            points = {passes + 0.7 * (place - 1.5): values for passes, values in numbers[name].items()}
-            means = [sum(values) / len(values) for values in points.values()]
-            ends = [(min(values), max(values)) for values in points.values()]
-            ax.vlines(list(points), *zip(*ends, strict=True), color=colour, linewidth=0.9, alpha=0.6)
-            ax.plot(list(points), means, marker=mark, color=colour, markersize=4, label=way)
-    axes[0].axhline(sum(teacher) / len(teacher), color=INK, linestyle="--", linewidth=1, label="teacher")
-    for ax, label in zip(axes, labels.values(), strict=True):
+    for ax, (name, label) in zip(axes, labels.items(), strict=True):
+        _ranges(ax, {way: numbers[name] for way, numbers in ways.items()})
+        for (level, numbers), style in zip(levels.items(), (":", "--"), strict=True):
+            height = sum(numbers[name]) / len(numbers[name])
+            ax.axhline(height, color=INK, linestyle=style, linewidth=1, label=level)
         ax.set(ylabel=label)
         ax.set_ylim(0, None)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+
+def _ranges(ax, ways: Mapping[str, Mapping[float, Sequence[float]]]) -> None:
+    """Means over the seeds as lines, with the lowest and the highest, a little apart."""
+    marks = zip(COLOURS, ("o", "s", "^", "D", "v"), strict=False)
+    for place, ((way, points), (colour, mark)) in enumerate(zip(ways.items(), marks, strict=False)):
+        x = [passes + 0.7 * (place - (len(ways) - 1) / 2) for passes in points]
+        means = [sum(values) / len(values) for values in points.values()]
+        low, high = (list(map(end, points.values())) for end in (min, max))
+        ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
+        ax.plot(x, means, marker=mark, color=colour, markersize=4, label=way)
 
 
 def two_losses(losses: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
