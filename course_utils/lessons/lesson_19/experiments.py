@@ -295,6 +295,32 @@ def start_reverse(seed):
     return students.mean_kl(start, teacher, students.written_by(start, tokenizer, rows, 4, seed))
 
 
+@sweep("gradient_agreement", points=[{"prompts": "same"}, {"prompts": "other"}], sampled=True)
+def gradient_agreement(point: dict, seed: int) -> dict:
+    """Cosines of the gradients of two batches of 64 answers, by the loss, in three draws: LOSS_0 to LOSS_2.
+
+    Both batches answer the same eight prompts, or each its own eight.
+    """
+    import torch
+
+    from course_utils.lessons.lesson_18 import task
+    from course_utils.lessons.lesson_18.experiments import PRACTICE
+    from course_utils.lessons.lesson_19 import students
+
+    student, teacher, tokenizer = two_models(seed)
+    rows, found = task.tune_lists("practice", PRACTICE), {}
+    for draw in range(few(3, 1)):
+        some = random.Random(100 * seed + draw).sample(rows, 16)
+        chosen = (some[:8], some[:8] if point["prompts"] == "same" else some[8:])
+        pair = [
+            students.gradients(student, teacher, tokenizer, few(part, 4), 2 * draw + place)
+            for place, part in enumerate(chosen)
+        ]
+        for name, first in pair[0].items():
+            found[f"{name}_{draw}"] = torch.cosine_similarity(first, pair[1][name], 0).item()
+    return found
+
+
 def runs_of_their_loop() -> list[dict]:
     """The stored trainings with the bug hunt's loop, suspects.their_loop_step."""
     from course_utils.lessons.lesson_18.experiments import runs_at

@@ -59,3 +59,12 @@ def course(way: str, key: str) -> dict[int, list[float]]:
     *early, last = experiments.CHECKPOINTS[way]
     points = {COST[way] * steps: of_way(way, f"{key}_{steps}") for steps in early}
     return {0: of_way("start", key)} | points | {COST[way] * last: of_way(way, key)}
+
+
+def agreement(loss: str, prompts: str) -> list[float]:
+    """Cosine of two batches' gradients by a loss, "same" or "other" prompts: each seed's mean over draws."""
+    found = []
+    for _, run in runs_like("gradient_agreement", {"prompts": prompts}):
+        draws = [value for name, value in run.items() if name.rpartition("_")[0] == loss]
+        found.append(sum(draws) / len(draws))
+    return found
