@@ -35,7 +35,7 @@ def kl_left(groups: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
     _, axes = figure(title, "forward passes over a batch", "", columns=len(groups))
     for ax, (name, ways) in zip(axes, groups.items(), strict=True):
         _ranges(ax, ways)
-        ax.set(title=name, ylabel="KL that is left (share of the start's)")
+        ax.set(title=name, ylabel="share of the KL left")
         ax.set_ylim(0, None)
         ax.legend()
 
@@ -97,24 +97,27 @@ def two_kls(words: Sequence[str], student: Sequence[float], teacher: Sequence[fl
     picture.key()
 
 
+JUDGE = 19.6  # where the judges stand in who_writes
+
+
 def who_writes(ways: Mapping[str, tuple[str, str, str]]) -> None:
     """{way: (who writes, who judges, how much it says)}, a line each."""
     kinds = {"student": "trained", "teacher": "frozen"}
     picture = Picture("Who writes the answers, and who judges them?")
     top = picture.bottom + 0.6
-    for x, head in ((8.2, "writes"), (14.9, "text"), (21, "judges, and says")):
+    for x, head in ((7.6, "writes"), (14, "text"), (JUDGE, "judges, and says")):
         picture.text(x, top, head)
     for number, (way, (writer, judge, says)) in enumerate(ways.items()):
         y = top + 1.2 + 3.4 * number
         picture.text(0, y + 1.3, way)
-        author = picture.box(8.2, y, 4.6, 2.6, writer, kinds.get(writer))
-        text = picture.box(14.9, y, 4, 2.6, "answer", "sampled")
+        author = picture.box(7.6, y, 4.6, 2.6, writer, kinds.get(writer))
+        text = picture.box(14, y, 4, 2.6, "answer", "sampled")
         picture.arrow(author, text)
         if judge:
-            critic = picture.box(21, y, ROOM - 21, 2.6, f"{judge}: {says}", kinds.get(judge))
+            critic = picture.box(JUDGE, y, ROOM - JUDGE, 2.6, f"{judge}: {says}", kinds.get(judge))
             picture.arrow(critic, text)
         else:
-            picture.text(21, y + 1.3, says)
+            picture.text(JUDGE, y + 1.3, says)
     picture.key()
 
 
