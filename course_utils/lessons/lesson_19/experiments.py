@@ -250,7 +250,10 @@ def distillation_writers(point: dict, seed: int) -> dict:
 
 
 @sweep(
-    "distillation_sampled", points=[{"method": "sampled log-ratio"}, {"method": "on-policy"}], sampled=True
+    "distillation_sampled",
+    points=[{"method": "sampled log-ratio"}, {"method": "on-policy"}],
+    sampled=True,
+    short=(0, 1),
 )
 def distillation_sampled(point: dict, seed: int) -> dict:
     """What one number of the teacher a token teaches, at its own rate, beside the exact KL.
