@@ -22,7 +22,7 @@ from course_utils.checks import claims
 from course_utils.checks.claims import claims_of
 from course_utils.checks.exercises import Exercise, exercises_of
 from course_utils.making.claims import calls_of, claim_calls, claim_names, source_text
-from course_utils.making.measures import HELD, as_lines, measure_faults, measures, plain_titles, visible_lines
+from course_utils.making.measures import as_lines, measure_faults, measures, plain_titles, visible_lines
 from course_utils.notebook_files import (
     code_cells,
     global_names,
@@ -31,7 +31,6 @@ from course_utils.notebook_files import (
     is_companion,
     is_folded,
     lesson_key,
-    lesson_of,
     lessons,
     read_notebook,
     tags,
@@ -423,17 +422,16 @@ RULES: dict[str, Callable[[NotebookNode, str], list[str]]] = {
     "headings": heading_faults,
     "handles": handle_faults,
     "folded names": folded_name_faults,
+    "measures": measure_faults,
+    "given away": given_away_faults,
 }
-# for the lessons in measures.HELD
-HELD_RULES = {"measures": measure_faults, "given away": given_away_faults}
 OF_LESSONS = {"number of claims", "headline", "number of predictions", "measures"}  # not for companions
 
 
 def rules_of(lesson: str) -> dict[str, Callable[[NotebookNode, str], list[str]]]:
     """The rules for the lesson or companion of that key."""
-    rules = RULES | HELD_RULES if lesson_of(lesson) in HELD else RULES
     exempt = OF_LESSONS if is_companion(lesson) else set()
-    return {rule: faults_of for rule, faults_of in rules.items() if rule not in exempt}
+    return {rule: faults_of for rule, faults_of in RULES.items() if rule not in exempt}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -452,11 +450,10 @@ def main(arguments: list[str] | None = None) -> int:
     found = 0
     for path in lessons(options.lesson, more=True):
         key, notebook = lesson_key(path), read_notebook(path)
-        for rule, faults_of in (RULES | HELD_RULES).items():
-            faults, held = faults_of(notebook, key), rule in rules_of(key)
-            found += held * len(faults)
-            note = "" if held else " (not held)"
-            print("".join(f"{key} {rule}{note}: {fault}\n" for fault in faults), end="")
+        for rule, faults_of in rules_of(key).items():
+            faults = faults_of(notebook, key)
+            found += len(faults)
+            print("".join(f"{key} {rule}: {fault}\n" for fault in faults), end="")
     return int(found > 0)
 
 

@@ -47,7 +47,6 @@ LIMITS = {
     "minutes of the lesson": Limit(75, "minutes"),
     "pictures": Limit(4, "pictures", at_least=True),
 }
-HELD = (*(f"{number:02d}" for number in range(19)),)
 MOST_EXCEPTIONS = 4  # lessons
 # {(lesson, measure): (its limit, why)}
 EXCEPTIONS = {

@@ -1,7 +1,8 @@
 """Distillation: the exact next-token KL of two models, and training on the student's own answers.
 
 The student is trained; the teacher is frozen. Answers are batches from rollouts.rollout. Agarwal et al. 2023
-(arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543).
+(arXiv 2306.13649), Gu et al. 2023 (arXiv 2306.08543); with one number a token: Lu et al. 2025, On-policy
+distillation, Thinking Machines Lab.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 
 from course_utils.data import Batch
-from course_utils.log_probs import scored_hidden
-from course_utils.methods.rollouts import rollout
+from course_utils.log_probs import fast_token_log_probs, scored_hidden
+from course_utils.methods.rollouts import answer_mask, rollout
 from course_utils.training import ProgressBar
 
 if TYPE_CHECKING:
@@ -64,6 +65,41 @@ def distillation_step(
     loss.backward()
     optimizer.step()
     return {"loss": loss.item(), "tokens": len(wanted)}
+
+
+def sampled_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """A scalar whose gradient is, on average over the student's answers, that of the tokens' mean reverse KL.
+
+    student, teacher: log-probabilities of the sampled tokens, [rows, tokens]; mask is 1 on answer tokens. The
+    advantage of a token is log q - log p, a constant: REINFORCE with one reward a token, its own.
+    """
+    advantages = (teacher - student).detach()
+    return -(advantages * student * mask).sum() / mask.sum()
+
+
+def sampled_step(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    optimizer: torch.optim.Optimizer,
+    sampling: dict[str, Any],
+    generator: torch.Generator | None = None,
+    divergence: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, float]:
+    """distillation_step with one number of the teacher a token: the log-probability of the sampled one.
+
+    divergence is not used. The loss that it returns is the mean log-ratio, an estimate of the reverse KL.
+    """
+    batch = rollout(student, prompts, generator=generator, **sampling)
+    mask = answer_mask(batch)
+    with torch.no_grad():
+        theirs = fast_token_log_probs(teacher, batch)
+    ours = fast_token_log_probs(student, batch)
+    optimizer.zero_grad()
+    sampled_loss(ours, theirs, mask).backward()
+    optimizer.step()
+    estimate = ((ours - theirs).detach() * mask).sum() / mask.sum()
+    return {"loss": estimate.item(), "tokens": int(mask.sum())}
 
 
 def train_distillation(

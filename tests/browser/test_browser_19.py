@@ -17,14 +17,14 @@ def test_both_directions_are_written_predicted_and_moved(open_lesson, tmp_path):
     notebook = open_lesson("19")
     exercise, question = notebook.find("def token_kl"), notebook.find("hill_guess = predict(")
     answer, widget = notebook.find("hill_guess.reveal("), notebook.find("widgets.control(")
-    for text in ("COURSE_MODEL", "session = start(", "lesson_19 import check"):
+    for text in ("COURSE_MODEL", "session = start(", "lesson_19 import", "words, p, q ="):
         notebook.run(notebook.find(text))
 
     notebook.rewrite_and_run(exercise, STUB.replace("...", REVERSE_ONLY))
     assert "passed" not in notebook.output(exercise) and "direction" in notebook.output(exercise)
     notebook.rewrite_and_run(exercise, STUB.replace("...", BOTH))
     assert "passed" in notebook.output(exercise)
-    table = notebook.find("assert_same(token_kl(p, q), token_kl(q, p, ")
+    table = notebook.find("assert_same(token_kl(both, both)")
     notebook.run(table)
     assert "your token_kl" in notebook.output(table)
 

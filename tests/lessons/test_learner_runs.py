@@ -49,7 +49,8 @@ CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls i
     ("18", "grpo_loss", "history = train_grpo("),
     ("19", "token_kl", "history = train_distillation("),
     ("19", "distillation_step", "history = train_distillation("),
-    ("19", "later_kl", "runs_on(later_kl"),
+    ("19", "sampled_loss", "by_samples = copy.deepcopy("),
+    ("19m", "later_kl", "runs_on(later_kl"),
 ]
 
 

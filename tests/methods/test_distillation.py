@@ -6,15 +6,18 @@ import pytest
 import torch
 from helpers import tiny_model
 
+from course_utils.log_probs import fast_token_log_probs
 from course_utils.methods import distillation
 from course_utils.methods.distillation import (
     answer_logits,
     distillation_step,
     later_kl,
+    sampled_loss,
+    sampled_step,
     token_kl,
     train_distillation,
 )
-from course_utils.methods.rollouts import rollout
+from course_utils.methods.rollouts import answer_mask, rollout
 
 SAMPLING = {"max_new_tokens": 5, "stop_ids": [1], "pad_id": 0}
 PROMPTS = [[5, 6, 7], [9], [8, 4]]
@@ -107,3 +110,42 @@ def test_later_kl():
     kl = torch.tensor([[9.0, 1, 2, 4], [3, 5, 9, 9]])
     mask = torch.tensor([[0.0, 1, 1, 1], [1, 1, 0, 0]])
     assert later_kl(kl, mask).tolist() == [[0, 6, 4, 0], [5, 0, 0, 0]]
+
+
+def test_the_sampled_losss_gradient_is_the_reverse_kls_on_average():
+    generator = torch.Generator().manual_seed(1)
+    student = torch.randn(5, generator=generator, dtype=torch.double).requires_grad_()
+    teacher = torch.randn(5, generator=generator, dtype=torch.double)
+    log_p, log_q = student.log_softmax(-1), teacher.log_softmax(-1)
+    (exact,) = torch.autograd.grad(token_kl(student, teacher), student, retain_graph=True)
+    weighted = torch.zeros_like(student)
+    for word, chance in enumerate(log_p.exp().tolist()):  # every word that can be sampled
+        one = torch.ones(1, 1, dtype=torch.double)
+        loss = sampled_loss(log_p[word].view(1, 1), log_q[word].view(1, 1), one)
+        weighted += chance * torch.autograd.grad(loss, student, retain_graph=True)[0]
+    torch.testing.assert_close(weighted, exact)
+
+
+def test_the_sampled_loss_is_a_mean_over_the_answers_tokens():
+    student = torch.tensor([[-1.0, -2, -3], [-1, -1, 0]], requires_grad=True)
+    teacher = torch.tensor([[-2.0, -1, -3], [-3, 5, 5]])
+    mask = torch.tensor([[1.0, 1, 1], [1, 0, 0]])
+    sampled_loss(student, teacher, mask).backward()
+    torch.testing.assert_close(student.grad, torch.tensor([[1.0, -1, 0], [2, 0, 0]]) / 4)
+
+
+def test_a_sampled_step_reads_one_number_a_token_and_comes_nearer():
+    student, teacher = tiny_model(0, 20), tiny_model(1, 20)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.0)
+    row = sampled_step(student, teacher, PROMPTS, optimizer, SAMPLING, torch.Generator().manual_seed(0))
+    batch = rollout(student, PROMPTS, generator=torch.Generator().manual_seed(0), **SAMPLING)
+    mask = answer_mask(batch)
+    with torch.no_grad():
+        apart = fast_token_log_probs(student, batch) - fast_token_log_probs(teacher, batch)
+    assert row["loss"] == pytest.approx(((apart * mask).sum() / mask.sum()).item(), rel=1e-4)
+    assert row["tokens"] == int(mask.sum())
+
+    settings = {"steps": 60, "lr": 3e-3, "batch_size": 64, "step": sampled_step}
+    history = train_distillation(student, teacher, PROMPTS, SAMPLING, **settings)
+    first, last = (sum(row["loss"] for row in part) for part in (history[:10], history[-10:]))
+    assert last < 0.5 * first

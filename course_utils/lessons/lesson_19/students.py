@@ -6,15 +6,16 @@ from pathlib import Path
 import torch
 
 from course_utils.artifacts import RESTS_ON, conditions_of, is_shipped, load_shipped
+from course_utils.data import IGNORE
 from course_utils.home import cached
 from course_utils.lessons.lesson_12.judging import by_length, sequence_kl
 from course_utils.lessons.lesson_18 import experiments as grpo_runs
 from course_utils.lessons.lesson_18 import task
 from course_utils.lessons.lesson_18.task import list_student
 from course_utils.log_probs import log_probs_of
-from course_utils.methods.distillation import answer_logits, token_kl
-from course_utils.methods.grpo import GRPOSettings, train_grpo
-from course_utils.methods.rollouts import encode_prompts, rollout, sampling_of
+from course_utils.methods.distillation import answer_logits, sampled_loss, token_kl
+from course_utils.methods.grpo import GRPOSettings, group_advantages, train_grpo
+from course_utils.methods.rollouts import answer_mask, encode_prompts, rollout, sampling_of
 from course_utils.models import load_model, save_model
 from course_utils.session import check_not_stopped
 
@@ -22,6 +23,7 @@ from course_utils.session import check_not_stopped
 # writes already has its logits
 FORWARD_PASSES = {
     "on-policy": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
+    "sampled log-ratio": {"sampling": 1, "teacher": 1, "student": 1, "backward": 2},
     "hard labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
     "soft labels": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
     "GRPO": {"sampling": 1, "teacher": 0, "student": 1, "backward": 2},
@@ -104,6 +106,43 @@ def step_on_the_teachers(loss):
         return {"loss": value.item(), "tokens": len(wanted)}
 
     return step
+
+
+LOSSES = ("exact", "sampled", "GRPO", "right or wrong")
+
+
+def gradients(student, teacher, tokenizer, rows, seed, sampled=sampled_loss, chosen=LOSSES, group=8):
+    """{loss: gradient, one vector} of a batch of the student's answers, `group` to each list.
+
+    exact: the KL of every token. sampled: the log-ratio of the sampled one, by the function `sampled`. GRPO:
+    its loss, one advantage an answer. right or wrong: without GRPO's baseline and division.
+    """
+    model, settings = copy.deepcopy(student).requires_grad_(True), sampling_of(tokenizer, task.LIST_TOKENS)
+    prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows for _ in range(group)])
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    batch = rollout(model, prompts, generator=generator, **settings)
+    with torch.no_grad():
+        wanted = answer_logits(teacher, batch)
+    logits, targets, mask = answer_logits(model, batch), batch["labels"][:, 1:], answer_mask(batch)
+    said = targets[targets != IGNORE]
+    ours, theirs = log_probs_of(logits, said), log_probs_of(wanted, said)
+    right = task.verifier(tokenizer, rows)(batch)
+
+    def of_tokens(scores):
+        return scores[:, None].expand_as(mask)[mask == 1]
+
+    losses = {
+        "exact": token_kl(logits, wanted).mean(),
+        "sampled": sampled(ours[None], theirs[None], torch.ones_like(ours)[None]),
+        "GRPO": -(of_tokens(group_advantages(right, group)) * ours).mean(),
+        "right or wrong": -(of_tokens(right) * ours).mean(),
+    }
+    each = list(model.parameters())
+    return {
+        name: torch.cat([part.flatten() for part in torch.autograd.grad(loss, each, retain_graph=True)])
+        for name, loss in losses.items()
+        if name in chosen
+    }
 
 
 @torch.no_grad()

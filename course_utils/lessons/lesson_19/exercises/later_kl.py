@@ -1,4 +1,4 @@
-"""Lesson 19, later_kl: the KL that comes later."""
+"""Lesson 19m, later_kl: the KL that comes later."""
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,7 @@ LATER_MISTAKES = [
 
 EXERCISE = Exercise(
     name="later_kl",
-    lesson="19",
+    lesson="19m",
     minutes=8,
     difficulty=2,
     reference=later_kl,

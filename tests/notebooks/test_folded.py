@@ -1,17 +1,9 @@
-"""The rules for lessons that must keep the measures, and those for folded cells."""
+"""Predictions that are given away, and folded cells."""
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from course_utils.making.lints import HELD_RULES, folded_name_faults, given_away_faults, handle_faults
-from course_utils.making.measures import HELD
-from course_utils.notebook_files import lessons, read_notebook
-
-
-@pytest.mark.parametrize("rule", HELD_RULES)
-@pytest.mark.parametrize("lesson", HELD)
-def test_a_lesson_that_is_held_keeps_the_rule(lesson, rule):
-    assert HELD_RULES[rule](read_notebook(lessons([lesson])[0]), lesson) == []
+from course_utils.making.lints import folded_name_faults, given_away_faults, handle_faults
 
 
 def folded(source, outputs=()):
