@@ -125,7 +125,7 @@ data: .venv
 	@$(PY) -m course_utils.making.data
 
 pocket: .venv
-	@$(PY) -m course_utils.making.pocket $(ARGS)
+	@$(PY) -m course_utils.making.pocket $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 artifacts: .venv
 	@$(PY) -m course_utils.making.artifacts $(ARGS)

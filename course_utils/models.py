@@ -32,14 +32,22 @@ if TYPE_CHECKING:
 
 
 Model = TypeVar("Model", bound="nn.Module")  # for functions that return the model they were given
-MODEL_NAMES = ("auto", "pocket", "gpt2", "smollm2")
-POCKET = DATA / "pocket-gpt2"
+MODEL_NAMES = ("auto", "pocket", "pocket-s", "pocket-l", "gpt2", "smollm2")
+POCKET, POCKET_S = DATA / "pocket-gpt2", DATA / "pocket-s"
+SHIPPED = {"pocket": POCKET, "pocket-s": POCKET_S}
+
+
+# {models that are found in home()/models alone: how to get them}
+MADE_OR_FETCHED = {
+    "smollm2": "python -m course_utils fetch smollm2",
+    "pocket-l": "make pocket SIZE=large (some five hours of two cores)",
+}
 
 
 class Source(NamedTuple):
     """Where a model is, and why it was chosen."""
 
-    kind: str  # pocket, gpt2, smollm2, folder or hub
+    kind: str  # pocket, pocket-s, pocket-l, gpt2, smollm2, folder or hub
     place: Path | str  # a folder on disk, or the hub id to download
     why: str
 
@@ -79,12 +87,12 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A fresh model and its tokenizer: eval mode, fp32, dropout 0, a pad token (eos if it has none).
 
-    name: auto, pocket, gpt2, smollm2, a local folder or a hub id ("owner/name"). The hub is only asked for
-    files that are not on disk. Raises ModelError.
+    name: auto, pocket, pocket-s, pocket-l, gpt2, smollm2, a local folder or a hub id ("owner/name"). The hub
+    is only asked for files that are not on disk. Raises ModelError.
     """
     source = resolve(name, device)
     folder = source.place if isinstance(source.place, Path) else _download(source)
-    if source.kind == "pocket" or (folder / "checksums.json").is_file():
+    if source.kind in SHIPPED or (folder / "checksums.json").is_file():
         _check_whole(folder, source.kind)
     return load_folder(folder, device)
 
@@ -93,18 +101,17 @@ def resolve(name: str = "auto", device: str | torch.device | None = None) -> Sou
     """Where to find `name`: (kind, place, why). Loads and downloads nothing. Raises ModelError."""
     if name == "auto":
         return _choose(str(device or find_device()))
-    if name == "pocket":
-        return Source("pocket", POCKET, "shipped with the course")
+    if name in SHIPPED:
+        return Source(name, SHIPPED[name], "shipped with the course")
     if name == "gpt2":
         return _find_gpt2() or Source("gpt2", GPT2_REPOS[0], "not on disk: loading it downloads 550 MB")
-    if name == "smollm2":
-        folder = home() / "models" / "smollm2"
+    if name in MADE_OR_FETCHED:
+        folder = home() / "models" / name
         if not folder.is_dir():
             raise ModelError(
-                f"smollm2 is not on disk (looked in {folder}). "
-                "Get it with: python -m course_utils fetch smollm2"
+                f"{name} is not on disk (looked in {folder}). Get it with: {MADE_OR_FETCHED[name]}"
             )
-        return Source("smollm2", folder, "fetched before")
+        return Source(name, folder, "fetched before" if name == "smollm2" else "made before")
     folder = Path(name).expanduser()
     if name and os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
         return Source("folder", folder.resolve(), "a local folder")
@@ -164,7 +171,7 @@ def _download(source: Source) -> Path:
 
 def _check_whole(folder: Path, kind: str) -> None:
     if faults := wrong_checksums(folder):
-        restore = restore_command(folder) if kind == "pocket" else "copying or fetching it again"
+        restore = restore_command(folder) if kind in SHIPPED else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
 
 

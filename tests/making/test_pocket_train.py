@@ -12,21 +12,14 @@ from course_utils.making.pocket import train as module
 from course_utils.making.pocket.corpus import documents
 from course_utils.model_files import wrong_checksums
 
+TINY = module.Size("tiny", 1, 16, 2, 4e-3)
+
 
 @pytest.fixture
 def small(monkeypatch):
-    tokenizer = AutoTokenizer.from_pretrained(DATA / "pocket-gpt2")
-    monkeypatch.setattr(module, "train_tokenizer", lambda: tokenizer)
-    for name, value in {
-        "WIDTH": 16,
-        "LAYERS": 1,
-        "HEADS": 2,
-        "WARMUP_STEPS": 1,
-        "BATCH": 4,
-        "MICRO_BATCH": 2,
-    }.items():
+    for name, value in {"WARMUP_STEPS": 1, "BATCH": 4, "MICRO_BATCH": 2}.items():
         monkeypatch.setattr(module, name, value)
-    return tokenizer
+    return AutoTokenizer.from_pretrained(DATA / "pocket-gpt2")
 
 
 TOKENS = 4 * 4 * module.CONTEXT + 1  # four steps of four windows
@@ -34,17 +27,17 @@ TOKENS = 4 * 4 * module.CONTEXT + 1  # four steps of four windows
 
 @pytest.mark.slow
 def test_a_stopped_run_ends_like_one_that_was_not(small, tmp_path):
-    whole, _, curve = module.pretrain(tmp_path / "whole", TOKENS, 0, lambda *_: {}, 2)
+    whole, curve = module.pretrain(TINY, small, tmp_path / "whole", TOKENS, 0, lambda _: {}, 2)
 
-    def stop_late(model, tokenizer, calls=[]):  # noqa: B006
+    def stop_late(model, calls=[]):  # noqa: B006
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return {}
 
     with pytest.raises(KeyboardInterrupt):
-        module.pretrain(tmp_path / "halves", TOKENS, 0, stop_late, 2)
-    halves, _, again = module.pretrain(tmp_path / "halves", TOKENS, 0, lambda *_: {}, 2)
+        module.pretrain(TINY, small, tmp_path / "halves", TOKENS, 0, stop_late, 2)
+    halves, again = module.pretrain(TINY, small, tmp_path / "halves", TOKENS, 0, lambda _: {}, 2)
     for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
         assert torch.equal(a, b)
     assert [row["loss"] for row in curve] == [row["loss"] for row in again]
@@ -52,7 +45,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(small, tmp_path):
 
 
 def test_the_token_stream_is_the_corpus(small, tmp_path):
-    stream = np.asarray(module.token_stream(small, 3, 5000, tmp_path / "tokens.npy"))
+    stream = np.asarray(module.token_stream(small, 3, 5000, tmp_path))
     assert stream.dtype == np.uint16 and len(stream) == 5000
     texts = small.decode(stream).split(module.END)
     source = documents(3)
@@ -61,14 +54,14 @@ def test_the_token_stream_is_the_corpus(small, tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [module.rate_at(step, 1000) for step in range(1000)]
-    assert max(rates) == pytest.approx(module.LR, rel=0.02)
-    assert rates[0] < module.LR / 50 and rates[-1] < module.LR / 20
+    rates = [module.rate_at(step, 1000, 4e-3) for step in range(1000)]
+    assert max(rates) == pytest.approx(4e-3, rel=0.02)
+    assert rates[0] < 4e-3 / 50 and rates[-1] < 4e-3 / 20
 
 
 def test_export_writes_half_precision_and_sums(small, tmp_path):
     torch.manual_seed(0)
-    model = module.new_model()
+    model = module.new_model(TINY)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "README.md").write_text("stays")
     module.export(model, small, tmp_path / "out")

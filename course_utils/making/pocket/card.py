@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course_utils.making.pocket.corpus import bare_answers, documents
 from course_utils.making.pocket.evaluate import HEADLINE, story_figures, style_figures, tuning_figures
-from course_utils.making.pocket.train import LR, VOCAB
+from course_utils.making.pocket.train import SIZES, VOCAB, Size
 from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 from course_utils.world.templates import FORMS
@@ -44,14 +44,20 @@ def corpus_statistics(tokenizer, seed: int, tokens: int) -> dict:
     }
 
 
-def figures(model, tokenizer, seed: int, tokens: int, curve: list[dict]) -> dict:
+def figures(model, tokenizer, size: Size, seed: int, tokens: int, curve: list[dict]) -> dict:
     """All figures of the card; about ten minutes on two cores."""
     started = time.perf_counter()
     share, stories = story_figures(model, tokenizer)
     return {
         "seed": seed,
         "tokens": tokens,
+        "name": size.name,
+        "layers": size.layers,
+        "width": size.width,
+        "heads": size.heads,
+        "lr": size.lr,
         "parameters": model.num_parameters(),
+        "embedding": sum(part.weight.numel() for part in (model.transformer.wte, model.transformer.wpe)),
         "minutes": round(curve[-1]["seconds"] / 60),
         "loss": curve[-1]["loss"],
         "curve": curve,
@@ -66,12 +72,13 @@ def figures(model, tokenizer, seed: int, tokens: int, curve: list[dict]) -> dict
 
 
 POCKET_CARD = """\
-# pocket-gpt2
+# {name}
 
-A GPT-2 of {parameters:,} parameters (4 layers of width 256, 4 heads, context 256, vocabulary {vocabulary:,},
-tied head) that completes {facts:,} plain facts, tells short stories and reads short passages. It was trained
-from scratch for this course on generated text, so that everything in the course runs offline on two CPU
-cores. It knows nothing else: not the world beyond its tables, not code, not dialogue. It has never seen a
+A GPT-2 of {parameters:,} parameters, {inner:,} of them outside the embeddings ({layers} layers of width
+{width}, {heads} heads, context 256, vocabulary {vocabulary:,}, tied head; {per_parameter:.1f} tokens of training
+a parameter), that completes {facts:,} plain facts, tells short stories and reads short passages. It was
+trained from scratch for this course on generated text, so that everything in the course runs offline on two
+CPU cores. It knows nothing else: not the world beyond its tables, not code, not dialogue. It has never seen a
 chat, and its tokenizer has no chat tokens.
 
 Weights: fp16 safetensors. Tokenizer: byte-level BPE like GPT-2's. Licence: Apache-2.0. No text of others is
@@ -79,7 +86,7 @@ in its corpus: the tables, templates and story grammar were written for this cou
 
 ## Rebuilding it
 
-    python -m course_utils.making.pocket
+    make pocket SIZE={size}
 
 with seed {seed} trains on {tokens:,} tokens in one pass (bf16 autocast where the CPU has it, Muon for the
 layers' matrices and AdamW for the rest, learning rate {lr} with warm-up and cosine, 16 windows of 256 tokens
@@ -100,8 +107,8 @@ Lists of invented names that are then repeated teach copying.
 
 ## Training
 
-| tokens (millions) | loss | facts completed (of 300) |
-|---|---|---|
+| tokens (millions) | loss | on held-out text | facts completed (of 300) |
+|---|---|---|---|
 {curve}
 
 ## What it can do
@@ -125,13 +132,6 @@ Mean scores of 64 continuations before and after tuning for 80 steps on 300 stor
 | style | before | after |
 |---|---|---|
 {styles}
-
-## Known weaknesses
-
-Reading an invented name from a sentence in the question and repeating it fails in about one case of six,
-oftener where the name alone is asked for, and mostly with names of several pieces that share their beginning
-with a common word: the model drops a piece, or goes on with the word it knows. Untuned it invents an answer
-to a question that no text answers.
 
 ## Samples
 
@@ -161,15 +161,24 @@ def write_card(report: dict, folder: Path) -> None:
     for name, what in ABOUT_TUNING.items():
         tuning.append((what, *(f"**{tuned[name][kind]['all']:.2f}**" for kind in ANSWER_KINDS)))
     rows = [row for row in report["curve"] if "completion" in row]
+    [size] = [key for key, each in SIZES.items() if each.name == report["name"]]
     text = POCKET_CARD.format(
-        **{key: report[key] for key in ("parameters", "seed", "tokens", "minutes", "evaluation_minutes")},
+        **{key: value for key, value in report.items() if not isinstance(value, (dict, list))},
+        size=size,
+        inner=report["parameters"] - report["embedding"],
+        per_parameter=report["tokens"] / report["parameters"],
         **{key: value for key, value in report["corpus"].items() if key != "shares"},
         facts=len(all_facts()),
         vocabulary=VOCAB,
-        lr=LR,
         shares=_table((kind, f"{share:.3f}") for kind, share in report["corpus"]["shares"].items()),
         curve=_table(
-            (f"{r['tokens'] / 1e6:.1f}", f"{r['loss']:.3f}", f"{r['completion']:.3f}") for r in rows
+            (
+                f"{r['tokens'] / 1e6:.1f}",
+                f"{r['loss']:.3f}",
+                f"{r['held_out_loss']:.3f}",
+                f"{r['completion']:.3f}",
+            )
+            for r in rows
         ),
         completion=done["all"],
         relations=_table(relations),

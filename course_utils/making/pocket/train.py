@@ -1,10 +1,13 @@
-"""Pre-training the pocket GPT-2: tokenizer, token stream, the run, and the shipped folder."""
+"""Pre-training the pocket GPT-2 and its relatives: tokenizer, token stream, the run, the finished folder."""
 
+import copy
 import json
 import os
 import random
 import shutil
 import time
+import zlib
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,11 +23,31 @@ from course_utils.training import warmup_cosine
 from course_utils.world.stories import story
 
 LOG_EVERY = 100  # steps
-VOCAB, WIDTH, LAYERS, HEADS, CONTEXT = 6144, 256, 4, 4, 256
+VOCAB, CONTEXT = 6144, 256
 BATCH, MICRO_BATCH = 16, 8  # windows per step and per micro-batch: eight fit the cache
-LR, LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 4e-3, 0.02, 150, 0.05, 1.0
-TOKENS = 16_000_000  # one pass; about an hour on two cores
+LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
+TOKENS = 16_000_000  # one pass; about an hour on two cores for the pocket model
+CHECKPOINT_SECONDS = 600
+HELD_OUT_SEED, HELD_OUT_WINDOWS = 1_000_004, 256
 TOKENIZER_SEED = 1_000_003  # for the tokenizer's documents; training uses the run's own seed
+
+
+@dataclass(frozen=True)
+class Size:
+    """One of a family of width 64 times the depth: each has four times the weights of the one before."""
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    lr: float
+
+
+SIZES = {
+    "small": Size("pocket-s", 2, 128, 2, 4e-3),
+    "medium": Size("pocket-gpt2", 4, 256, 4, 4e-3),
+    "large": Size("pocket-l", 7, 448, 7, 4e-3),
+}
 
 
 def train_tokenizer(documents_used: int = 60_000):
@@ -57,8 +80,11 @@ def train_tokenizer(documents_used: int = 60_000):
     )
 
 
-def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
-    """uint16 [tokens]: the documents of a seed in sequence, each followed by the end token; saved at path."""
+def token_stream(tokenizer, seed: int, tokens: int, work: Path) -> np.ndarray:
+    """uint16 [tokens]: the documents of a seed in sequence, each followed by the end token; kept in work."""
+    work.mkdir(parents=True, exist_ok=True)
+    crc = zlib.crc32(tokenizer.backend_tokenizer.to_str().encode())
+    path = work / f"tokens-{crc:08x}-{seed}-{tokens}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")
     end = tokenizer.eos_token_id
@@ -74,15 +100,15 @@ def token_stream(tokenizer, seed: int, tokens: int, path: Path) -> np.ndarray:
     return stream
 
 
-def new_model(end: int = 0):
+def new_model(size: Size, end: int = 0):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
         vocab_size=VOCAB,
         n_positions=CONTEXT,
-        n_embd=WIDTH,
-        n_layer=LAYERS,
-        n_head=HEADS,
+        n_embd=size.width,
+        n_layer=size.layers,
+        n_head=size.heads,
         activation_function="gelu_pytorch_tanh",
         resid_pdrop=0.0,
         embd_pdrop=0.0,
@@ -97,12 +123,19 @@ def new_model(end: int = 0):
 def window_loss(model, windows: torch.Tensor) -> torch.Tensor:
     """Mean loss over windows [batch, context + 1]; the head is applied to the whole batch at once."""
     hidden = model.transformer(input_ids=windows[:, :-1], use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden.reshape(-1, WIDTH))
+    logits = model.lm_head(hidden.flatten(0, 1))
     return F.cross_entropy(logits.float(), windows[:, 1:].reshape(-1))
 
 
-def rate_at(step: int, steps: int) -> float:
-    return LR * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
+@torch.no_grad()
+def held_out_loss(model, stream: np.ndarray) -> float:
+    """Mean loss in nats over windows of a stream that no run trains on."""
+    windows = torch.from_numpy(stream.astype(np.int64)).unfold(0, CONTEXT + 1, CONTEXT)
+    return float(np.mean([window_loss(model, part).item() for part in windows.split(MICRO_BATCH)]))
+
+
+def rate_at(step: int, steps: int, lr: float) -> float:
+    return lr * warmup_cosine(step, steps, WARMUP_STEPS, LR_FLOOR)
 
 
 def optimizers(model) -> list[torch.optim.Optimizer]:
@@ -157,32 +190,31 @@ def _step(model, both, windows) -> float:
     return total
 
 
-def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
-    """Train on one pass over the stream and return (model, tokenizer, curve).
+def pretrain(size: Size, tokenizer, work: Path, tokens: int, seed: int, evaluate, evaluate_every: int = 500):
+    """Train on one pass over the stream and return (model, curve).
 
-    work holds the token stream, a checkpoint (an interrupted run resumes from it) and curve.jsonl.
-    evaluate(model, tokenizer) -> dict of figures is called every evaluate_every steps.
+    work holds the token stream and a checkpoint, written every ten minutes: an interrupted run resumes there.
+    evaluate(model) -> dict of figures is called every evaluate_every steps.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer()
-    stream = token_stream(tokenizer, seed, tokens, work / f"tokens-{seed}-{tokens}.npy")
+    stream = token_stream(tokenizer, seed, tokens, work)
     torch.manual_seed(seed)
-    model = new_model(tokenizer.eos_token_id).train()
+    model = new_model(size, tokenizer.eos_token_id).train()
     both = optimizers(model)
     steps = (len(stream) - 1) // (BATCH * CONTEXT)
-    checkpoint = work / f"checkpoint-{seed}-{tokens}.pt"
+    checkpoint = work / f"{size.name}-{size.lr:g}-{seed}-{tokens}.pt"
     first, curve, seconds = _resume(checkpoint, model, both) if checkpoint.exists() else (0, [], 0.0)
 
     started, recent = time.perf_counter(), []
+    saved = started
     for step in range(first, steps):
         start = step * BATCH * CONTEXT
         ids = torch.from_numpy(stream[start : start + BATCH * CONTEXT + 1].astype(np.int64))
         windows = ids.unfold(0, CONTEXT + 1, CONTEXT)
         for group in both[0].param_groups + both[1].param_groups:
-            group["lr"] = rate_at(step, steps)
+            group["lr"] = rate_at(step, steps, size.lr)
         total = _step(model, both, windows)
         if not np.isfinite(total):
-            raise RuntimeError(f"the loss is {total} at step {step}: lower LR")
+            raise RuntimeError(f"the loss is {total} at step {step}: lower the rate")
         recent.append(total)
         due = (step + 1) % evaluate_every == 0 or step + 1 == steps
         if not due and (step + 1) % LOG_EVERY:
@@ -195,25 +227,24 @@ def pretrain(work: Path, tokens: int, seed: int, evaluate, evaluate_every: int =
         row["seconds"] = round(seconds + time.perf_counter() - started)
         recent = []
         if due:
-            row |= evaluate(model.eval(), tokenizer)
+            row |= evaluate(model.eval())
             model.train()
         curve.append(row)
         print(json.dumps(row), flush=True)
-        if due:
+        if due or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            saved = time.perf_counter()
             state = {"model": model.state_dict(), "optimizers": [each.state_dict() for each in both]}
-            state |= {"step": step + 1, "curve": curve, "seconds": seconds + time.perf_counter() - started}
+            state |= {"step": step + 1, "curve": curve, "seconds": seconds + saved - started}
             with written_aside(checkpoint) as part:
                 torch.save(state, part)
-    return model.eval(), tokenizer, curve
+    return model.eval(), curve
 
 
 def export(model, tokenizer, folder: Path) -> None:
     """Write weights (fp16 safetensors), configuration, tokenizer and checksums; other files stay."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    half = new_model(tokenizer.eos_token_id)
-    half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(partial)
+    copy.deepcopy(model).half().save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     folder.mkdir(parents=True, exist_ok=True)
     write_checksums(partial)
