@@ -74,9 +74,9 @@ def figures(model, tokenizer, size: Size, seed: int, tokens: int, curve: list[di
 POCKET_CARD = """\
 # {name}
 
-A GPT-2 of {parameters:,} parameters, {inner:,} of them outside the embeddings ({layers} layers of width
-{width}, {heads} heads, context 256, vocabulary {vocabulary:,}, tied head; {per_parameter:.1f} tokens of training
-a parameter), that completes {facts:,} plain facts, tells short stories and reads short passages. It was
+A GPT-2 of {parameters:,} parameters, {inner:,} of them outside the embeddings ({layers} layers of
+width {width}, {heads} heads, context 256, vocabulary {vocabulary:,}, tied head; {per_parameter:.1f} tokens
+a parameter in training), that completes {facts:,} plain facts, tells short stories and reads passages. It was
 trained from scratch for this course on generated text, so that everything in the course runs offline on two
 CPU cores. It knows nothing else: not the world beyond its tables, not code, not dialogue. It has never seen a
 chat, and its tokenizer has no chat tokens.
