@@ -104,14 +104,11 @@ def conditions_of(session) -> dict[str, Any]:
 
 def weights_checksum(session) -> str:
     """SHA-256 of the weight files of the session's model, or its name if they are not on disk yet."""
-    from course_utils.model_files import sha256
+    from course_utils.model_files import sum_of_weights
     from course_utils.models import resolve
 
     place = resolve(session.model_name, session.device).place
-    if not isinstance(place, Path):
-        return str(place)
-    sums = [sha256(path) for path in sorted(place.glob("*.safetensors"))]
-    return hashlib.sha256("".join(sums).encode()).hexdigest()
+    return sum_of_weights(place) if isinstance(place, Path) else str(place)
 
 
 def preference_pairs(session):

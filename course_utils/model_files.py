@@ -23,6 +23,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sum_of_weights(folder: Path) -> str:
+    """One SHA-256 over the folder's safetensors files."""
+    sums = [sha256(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
 def write_checksums(folder: Path) -> None:
     """Write checksums.json, {file: sha256}, for all other files in the folder that are not hidden."""
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]

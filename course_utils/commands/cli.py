@@ -18,6 +18,7 @@ from course_utils.terminal import Parser, given, plain_line, plain_lines
 PASSED_ON = {
     "lab": "open JupyterLab at your own copies of the lessons (options go to JupyterLab)",
     "test": "run the tests; --quick runs fewer, --night all (options go to pytest)",
+    "replicate": "measure lessons' headlines on another model, beside the stored ones",
     "bench": "time the course's code against the libraries'",
     "sweeps": "compute the stored results that lessons draw",
     "trajectories": "remake the short trajectories that pin the numbers of every loop",

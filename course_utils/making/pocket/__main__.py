@@ -28,13 +28,13 @@ from course_utils.making.pocket.train import (
     train_tokenizer,
 )
 from course_utils.model_files import write_checksums
-from course_utils.models import POCKET, POCKET_S
+from course_utils.models import POCKET, SHIPPED
 from course_utils.terminal import Parser
 from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed for evaluation during training
-SHIPPED = {"small": POCKET_S, "medium": POCKET}
+PLACES = {"small": SHIPPED["pocket-s"], "medium": POCKET}  # the large one: home()/models
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
         return {"completion": round(known, 3), "held_out_loss": round(held_out_loss(model, held_out), 4)}
 
     model, curve = pretrain(size, tokenizer, args.work, args.tokens, args.seed, evaluate)
-    folder = args.out or SHIPPED.get(args.size) or home() / "models" / size.name
+    folder = args.out or PLACES.get(args.size) or home() / "models" / size.name
     export(model, tokenizer, folder)
     report = figures(model, tokenizer, size, args.seed, args.tokens, curve)
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

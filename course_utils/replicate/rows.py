@@ -1,0 +1,62 @@
+"""What is carried to other models: one row a lesson, a number with its control, from a stored experiment."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils import lessons
+
+Results = Mapping[str, Mapping[str, float]]  # {arm: the numbers of its run}
+Rates = Mapping[str, float]  # {arm: its rate}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A point of the row's sweep; lr: where the search for its rate begins, None if it has no rate."""
+
+    point: dict
+    lr: float | None = None
+    named: str = "lr"  # the rate's name in the point
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a lesson that can be measured on any causal model, beside its control.
+
+    value and of_control take the results and rates of one seed. choose_by: the number of a run, on validation
+    data, whose smallest value chooses an arm's rate: on a seed that is not reported, or on each seed.
+    at_least, at_most: where the row agrees with the lesson.
+    """
+
+    lesson: str
+    claim: str
+    quantity: str
+    unit: str
+    control: str
+    why: str
+    sweep: str
+    arms: dict[str, Arm]
+    value: Callable[[Results, Rates], float]
+    of_control: Callable[[Results, Rates], float]
+    choose_by: str = "validation"
+    rates_by_seed: bool = False
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def agrees(self, values: list[float]) -> bool:
+        """Whether the value of every seed lies within the row's bounds."""
+        low = float("-inf") if self.at_least is None else self.at_least
+        high = float("inf") if self.at_most is None else self.at_most
+        return all(low <= value <= high for value in values)
+
+
+def all_rows() -> dict[str, Row]:
+    """{lesson: its row}, from lessons/lesson_NN/row.py."""
+    found = {}
+    for path in sorted(Path(lessons.__path__[0]).glob("lesson_*/row.py")):
+        row = importlib.import_module(f"course_utils.lessons.{path.parent.name}.row").ROW
+        found[row.lesson] = row
+    return found

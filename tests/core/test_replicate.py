@@ -1,0 +1,92 @@
+"""Rows on other models: the search for a rate, resuming, the stored form."""
+
+import json
+
+import pytest
+
+from course_utils.replicate.measure import Journal, at_step, measure, search_rate
+from course_utils.replicate.rows import Arm, Row, all_rows
+from course_utils.replicate.stored import read_row, row_faults
+from course_utils.stored_runs import SWEEPS, load_experiments, sweep
+
+
+@pytest.mark.parametrize("best", [-3, -1, 0, 2])
+def test_a_search_goes_on_until_the_best_rate_lies_inside(best):
+    losses = search_rate(lambda rate: abs(rate - at_step(1e-3, best)), 1e-3)
+    rates = list(losses)
+    assert min(losses, key=losses.get) == at_step(1e-3, best) and at_step(1e-3, best) in rates[1:-1]
+
+
+def test_a_search_without_a_best_rate_inside_says_so():
+    with pytest.raises(ValueError, match="at the edge"):
+        search_rate(lambda rate: -rate, 1e-3)
+
+
+@pytest.fixture
+def line(monkeypatch):
+    """A row whose run is a formula: the loss is lowest at rate 1e-2."""
+    monkeypatch.setitem(SWEEPS, "line", None)
+    calls = []
+
+    @sweep("line", points=[{"way": "a"}])
+    def run(point, seed):
+        calls.append((point, seed))
+        return {"validation": abs(point["lr"] - 1e-2), "score": seed + point["lr"]}
+
+    row = Row(
+        *("03", "c", "q", "u", "control", "why", "line", {"a": Arm({"way": "a"}, 1e-2)}),
+        value=lambda results, rates: results["a"]["score"],
+        of_control=lambda results, rates: rates["a"],
+        at_least=0,
+    )
+    return row, calls
+
+
+def test_rates_are_chosen_on_a_seed_that_is_not_reported(line, tmp_path):
+    row, calls = line
+    found = measure(row, (0, 1), Journal(tmp_path / "j.json", {}))
+    assert found["values"] == [0.01, 1.01] and found["controls"] == [0.01, 0.01]
+    assert {seed for point, seed in calls if point["lr"] != 0.01} == {5}
+    assert row.agrees(found["values"]) and not row.agrees([1, -1])
+
+
+def test_what_was_interrupted_goes_on_and_other_conditions_begin_anew(line, tmp_path):
+    row, calls = line
+    measure(row, (0,), Journal(tmp_path / "j.json", {"model": "a"}))
+    done = len(calls)
+    measure(row, (0, 1), Journal(tmp_path / "j.json", {"model": "a"}))
+    assert len(calls) == done + 1
+    measure(row, (0,), Journal(tmp_path / "j.json", {"model": "b"}))
+    assert len(calls) == 2 * done + 1
+
+
+def test_every_row_names_a_stored_sweep_and_numbers_of_its_runs():
+    load_experiments()
+    rows = all_rows()
+    assert "03" in rows
+    for row in rows.values():
+        assert row.sweep in SWEEPS and (row.at_least, row.at_most) != (None, None)
+
+
+GOOD = {
+    **{"lesson": "03", "claim": "c", "sweep": "s", "seeds": [0], "minutes": 1.0, "tried": {}},
+    **{"versions": {}, "machine": {}, "rates": [{}], "values": [1.0], "controls": [0], "results": [{}]},
+    "model": {"name": "m", "weights": "w", "parameters": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({"values": "x"}, "values is no list"),
+        ({"values": [1, 2]}, "differ in number"),
+        ({"values": ["a"]}, "are numbers"),
+        ({"model": {}}, "model has no name"),
+    ],
+)
+def test_a_row_of_somebody_else_is_checked(change, fault, tmp_path):
+    assert row_faults(GOOD) == [] and row_faults([]) == ["it is no object"]
+    path = tmp_path / "row.json"
+    path.write_text(json.dumps(GOOD | change))
+    with pytest.raises(ValueError, match=fault):
+        read_row(path)
