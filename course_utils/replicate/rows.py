@@ -23,6 +23,18 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A figure of somebody else's; verdict: agrees or differs (quantity, unit and condition match), same
+    direction, or not comparable. difference: what does not match, in a line. looked_up: at its source."""
+
+    figure: str
+    source: str
+    verdict: str
+    difference: str = ""
+    looked_up: bool = True
+
+
+@dataclass(frozen=True)
 class Row:
     """One number of a lesson that can be measured on any causal model, beside its control.
 
@@ -45,6 +57,7 @@ class Row:
     rates_by_seed: bool = False
     at_least: float | None = None
     at_most: float | None = None
+    published: tuple[Published, ...] = ()
 
     def agrees(self, values: list[float]) -> bool:
         """Whether the value of every seed lies within the row's bounds."""
