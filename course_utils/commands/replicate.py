@@ -13,6 +13,7 @@ from course_utils.machine import cores, memory
 from course_utils.model_files import ModelError, sum_of_weights
 from course_utils.ownership import JSON_MARK, own_file
 from course_utils.replicate.measure import Journal, measure
+from course_utils.replicate.page import write_holds
 from course_utils.replicate.rows import Row, all_rows
 from course_utils.replicate.stored import STORED, file_name, stored_rows
 from course_utils.stored_runs import load_experiments, load_sweep
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] = ()) -> int:
     parser.add_argument("lessons", nargs="+", metavar="LESSON", choices=rows, help=", ".join(rows))
     parser.add_argument("--model", required=True, help="pocket-s, smollm2, gpt2, a folder or a hub id")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="default %(default)s")
-    parser.add_argument("--add", action="store_true", help="also into data/results/replications")
+    parser.add_argument(
+        "--add", action="store_true", help="also into data/results/replications, and docs/holds.md"
+    )
     chosen = parser.parse_args(argv)
     if chosen.seeds < 1:
         parser.error(f"--seeds is at least 1, got {chosen.seeds}")
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] = ()) -> int:
         folders = [place.parent, *([STORED] if chosen.add else [])]
         for folder in folders:
             write_whole(folder / place.name, json.dumps(JSON_MARK | found, indent=1) + "\n")
+        if chosen.add:
+            write_holds()
         print_row(rows[lesson], found)
         print(plain_line(f"Written to {', '.join(map(str, folders))}: {place.name}"))
     return 0
@@ -102,5 +107,4 @@ def print_row(row: Row, found: dict) -> None:
     for each in [*stored_rows(row.lesson), found]:
         values = ", ".join(f"{value:.3g}" for value in each["values"])
         controls = ", ".join(f"{value:.3g}" for value in each["controls"])
-        verdict = "agrees" if row.agrees(each["values"]) else "differs"
-        print(f"  {each['model']['name']:28.28}  {values}; control {controls}: {verdict}")
+        print(f"  {each['model']['name']:28.28}  {values}; control {controls}: {row.outcome(each)}")

@@ -58,6 +58,15 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     published: tuple[Published, ...] = ()
+    untestable: Callable[[Results], str] = lambda results: (
+        ""
+    )  # why a model cannot show it, from a seed's results
+
+    def outcome(self, found: Mapping) -> str:
+        """agrees, differs, or not testable: of a stored row."""
+        if any(self.untestable(results) for results in found["results"]):
+            return "not testable"
+        return "agrees" if self.agrees(found["values"]) else "differs"
 
     def agrees(self, values: list[float]) -> bool:
         """Whether the value of every seed lies within the row's bounds."""

@@ -1,0 +1,87 @@
+"""Does it hold? The rows of all lessons, a column a model, from stored runs: docs/holds.md and its CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable
+
+from course_utils.home import write_whole
+from course_utils.ownership import ROOT
+from course_utils.replicate.rows import Row, all_rows
+from course_utils.replicate.stored import stored_rows
+from course_utils.templates import templates
+
+PAGE, CSV = ROOT / "docs" / "holds.md", ROOT / "docs" / "holds.csv"
+TITLES = {"smollm2": "SmolLM2-135M-Instruct, weights rounded to 4 bits"}
+
+
+def shown(values: Iterable[float]) -> str:
+    """Mean (lowest to highest), three digits."""
+    values = list(values)
+    mean, low, high = (f"{value:.3g}" for value in (statistics.mean(values), min(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def cell(row: Row, found: dict) -> dict:
+    """A model's cell: its values, the control's, and whether it agrees."""
+    outcome = row.outcome(found)
+    return {"values": shown(found["values"]), "controls": shown(found["controls"]), "outcome": outcome}
+
+
+def table() -> dict:
+    """{"models": titles, "rows": [{"row", "cells": {model: cell}}]}; models by size."""
+    rows, sizes = [], {}
+    for lesson, row in all_rows().items():
+        found = {each["model"]["name"]: each for each in stored_rows(lesson)}
+        sizes |= {name: each["model"]["parameters"] for name, each in found.items()}
+        rows.append({"row": row, "cells": {name: cell(row, each) for name, each in found.items()}})
+    models = sorted(sizes, key=sizes.__getitem__)
+    return {
+        "models": [
+            {"name": name, "title": TITLES.get(name, name), "parameters": sizes[name]} for name in models
+        ],
+        "rows": rows,
+    }
+
+
+def holds_page() -> str:
+    """The guide's text: a heading, first sentences, the table in HTML."""
+    return templates.get_template("holds.md").render(table())
+
+
+def holds_csv() -> str:
+    """A line for each row and model."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = [
+        "lesson",
+        "claim",
+        "quantity",
+        "unit",
+        "model",
+        "parameters",
+        "seeds",
+        "values",
+        "controls",
+        "outcome",
+    ]
+    writer.writerow(names)
+    for lesson, row in all_rows().items():
+        for found in stored_rows(lesson):
+            numbers = [" ".join(f"{value:.6g}" for value in found[key]) for key in ("values", "controls")]
+            model = found["model"]
+            about = [lesson, row.claim, row.quantity, row.unit, model["name"], model["parameters"]]
+            writer.writerow([*about, len(found["seeds"]), *numbers, row.outcome(found)])
+    return text.getvalue()
+
+
+def write_holds() -> None:
+    """Write the page and its CSV into docs/."""
+    write_whole(PAGE, holds_page())
+    write_whole(CSV, holds_csv())
+
+
+if __name__ == "__main__":
+    write_holds()
