@@ -299,6 +299,24 @@ def checkpointed(fault):
 
 
 # heading: (what is given with a fault or without, what the snippet finds in its names, the faults)
+def in_half_precision(fault):
+    """A model whose trained weights are in fp16, or one with an activation that fp16 cannot hold."""
+    model = tiny_model()
+    if fault == "activations":
+        model.transformer.h[0].mlp.c_fc.bias.data.fill_(7e4)
+    return {"model": model.half() if fault == "weights" else model, "ids": IDS}
+
+
+def enlarged(fault):
+    """An adapter with the rows of two new tokens, and the base with them or, as loaded anew, without."""
+    tokenizer = tiny_tokenizer()
+    before = len(tokenizer)
+    tokenizer.add_tokens(["<one>", "<two>"])
+    saved = {"base_model.model.transformer.wte.weight": torch.zeros(len(tokenizer), 8)}
+    model = tiny_model(vocab_size=before if fault else len(tokenizer))
+    return {"model": model, "tokenizer": tokenizer, "saved": saved}
+
+
 TOLD = {
     "The model never stops": (
         never_stops,
@@ -329,6 +347,15 @@ TOLD = {
         never_learns,
         lambda found: found["found"]["lora_B"]["trainable"] and found["found"]["lora_B"]["gradient"],
         ["frozen", "detached", "both zero"],
+    ),
+    "The loss becomes nan later": (
+        in_half_precision,
+        lambda found: torch.float16 not in found["kept"] and found["largest"][found["place"]] < 1e4,
+        ["weights", "activations"],
+    ),
+    "size mismatch for embed_tokens or lm_head": (
+        enlarged,
+        lambda found: found["in_file"] <= {found["has"]} and len(found["tokenizer"]) == found["has"],
     ),
     "The adapter loads and does nothing": (
         loaded,

@@ -9,6 +9,7 @@ say, what they do, which slide, when to go on, what to leave out.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -74,24 +75,28 @@ def cells(lesson: str) -> dict[str, tuple[int, int]]:
 
 @cache
 def slides_by_section() -> dict[tuple[str, str], list[str]]:
-    """{(lesson, section): slides with a figure or claim from it, as "lora 3"}."""
+    """{(lesson, section): slides with a figure or claim from it, as "lora 3"; "3, then 4" if 3 asks}."""
     found: dict[tuple[str, str], list[str]] = {}
     for deck in deck_names():
-        for number, slide in enumerate(slides_of(deck), 1):
+        slides = slides_of(deck)
+        for number, slide in enumerate(slides, 1):
+            asks = number > 1 and slides[number - 2]["title"] == slide["title"]
+            name = f"{deck} {number - 1}, then {number}" if asks else f"{deck} {number}"
             for taken in [*slide["figures"], *slide["claims"]]:
                 for section in taken["sections"]:
-                    found.setdefault((taken["lesson"], section), []).append(f"{deck} {number}")
+                    found.setdefault((taken["lesson"], section), []).append(name)
     return found
 
 
-def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) -> dict:
+def sheet(row: Sequence[str], minutes: int, begins: datetime, ran: set[int], later: set[int]) -> dict:
     """A lesson's page: the steps of its script that this row of a plan shows, by the clock.
 
-    minutes: what the steps have together. seen: lessons that stand in an earlier row.
+    minutes: what the steps have together. ran: cells of earlier rows, to which those of this one are added.
+    later: cells of later rows. What no row shows is run as it is, before the step that follows it.
     """
     lesson, shown, do = row[1], set(IN_ITALICS.findall(row[2])), set(TO_DO.findall(row[3]))
     script = next(rows for heading, rows in guide_tables(SCRIPTS).items() if heading.startswith(f"{lesson} "))
-    steps, wanted, left = [], not seen & {lesson}, shown | do
+    steps, wanted, left = [], not ran, shown | do
     for length, you, they in script:
         named, tried = set(IN_ITALICS.findall(you)), set(TO_DO.findall(they))
         if named or tried:
@@ -103,7 +108,7 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) ->
                     "length": int(length),
                     "you": markdown(you),
                     "they": markdown("run its cell as it is" if tried and not tried & do else they),
-                    "cells": _range(lesson, named or tried),
+                    "cells": _cells(lesson, (named | tried) & (shown | do) or named | tried),
                     "slides": sorted(
                         {s for one in named for s in slides_by_section().get((lesson, one), [])}
                     ),
@@ -114,15 +119,22 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) ->
     for step in steps:
         step["clock"] = f"{begins + timedelta(minutes=round(minutes * passed / whole)):%H:%M}"
         passed += step["length"]
-    first = min((cells(lesson)[one] for one in shown), default=(1, 1))
+    first, section = min((cells(lesson)[one][0], one) for one in shown)
+    ran |= set(range(1, first))
+    for number, step in enumerate(steps):
+        before = set(range(1, min(step["cells"], default=1))) - ran
+        after = set().union(later, *(one["cells"] for one in steps[number + 1 :]))
+        step["first"], step["jump"] = _range(before - after), _range(before & after)
+        ran |= step["cells"] | before - after
+        step["cells"] = _range(step["cells"])
     return {
         "lesson": lesson,
         "title": titles()[lesson],
         "from": f"{begins:%H:%M}",
         "to": f"{begins + timedelta(minutes=minutes):%H:%M}",
-        "above": first[0] if lesson in seen or first[0] > 4 else 0,
+        "above": (first, section),
         "steps": steps,
-        "left": [(name, _range(lesson, [name])) for name in sorted(left)],
+        "left": [(name, _range(_cells(lesson, [name]))) for name in sorted(left)],
         "ask": row[4],
         "notes": [
             (words, markdown(text[0].upper() + text[1:]))
@@ -132,28 +144,39 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, seen: set[str]) ->
     }
 
 
-def _range(lesson: str, names: Iterable[str]) -> str:
-    found = sorted(cells(lesson)[name] for name in names if name in cells(lesson))
-    if not found:
-        return ""
-    first, last = found[0][0], max(last for _, last in found)
-    return f"{first}" if first == last else f"{first} to {last}"
+def _cells(lesson: str, names: Iterable[str]) -> set[int]:
+    found = [cells(lesson)[name] for name in names if name in cells(lesson)]
+    return {number for first, last in found for number in range(first, last + 1)}
+
+
+def _range(numbers: set[int]) -> str:
+    """ "9 to 11, 14"."""
+    parts = []
+    for number in sorted(numbers):
+        if number - 1 not in numbers:
+            parts.append([number, number])
+        parts[-1][1] = number
+    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in parts)
 
 
 def run_sheets(plan: str, start: datetime) -> dict:
     """{"title", "rows", "sheets"} of a plan; rows by the clock, a sheet for each row that leads a lesson."""
     heading = plans()[plan]
     before, planned = frame() if heading.startswith(WEEKS) else (0, 0)
-    clock, seen, rows, sheets = start, set(), [], []
-    for row in guide_tables(PLANS)[heading]:
+    clock, rows, sheets = start, [], []
+    ran: dict[str, set[int]] = {}  # cells, by lesson
+    table = guide_tables(PLANS)[heading]
+    for number, row in enumerate(table):
         if planned or row[1] == "second day":
             clock = start
         led = bool(LESSON.fullmatch(row[1]))
         rows.append({"clock": f"{clock:%H:%M}", "cells": [markdown(cell) for cell in row], "led": led})
         if led:
             begins = clock + timedelta(minutes=before)
-            sheets.append(sheet(row, planned or int(row[0]), begins, seen))
-            seen.add(row[1])
+            later = [other for other in table[number + 1 :] if other[1] == row[1]]
+            named = [IN_ITALICS.findall(other[2]) + TO_DO.findall(other[3]) for other in later]
+            to_come = _cells(row[1], itertools.chain(*named))
+            sheets.append(sheet(row, planned or int(row[0]), begins, ran.setdefault(row[1], set()), to_come))
         clock += timedelta(minutes=int(row[0]))
     return {"title": heading.partition(":")[0], "rows": rows, "sheets": sheets}
 

@@ -5,6 +5,8 @@ few(), the optimiser's steps, and the run's result. What a trained model samples
 processor: of what follows, only the sweep's early numbers are kept.
 """
 
+import copy
+import functools
 import json
 import math
 import sys
@@ -14,6 +16,7 @@ from unittest.mock import patch
 from course_utils.data import DATA
 from course_utils.home import write_whole
 from course_utils.making.trajectories.stored import TOLERANCE
+from course_utils.models import load_folder
 from course_utils.stored_runs import SWEEPS, known_sweep, short_form
 
 SHORT_FORMS = DATA / "short_forms"
@@ -33,7 +36,7 @@ def short_run(name: str) -> dict:
     for place in chosen.short:
         forget()
         torch.manual_seed(0)  # lesson 08's runs do not seed LoRA's initialisation
-        with short_form() as asked, _Steps() as steps:
+        with short_form() as asked, _Steps() as steps, patch("course_utils.models.load_folder", _loaded):
             result = chosen.run(chosen.points[place], 0)
         result = {
             key: value
@@ -46,6 +49,17 @@ def short_run(name: str) -> dict:
         runs.append(_as_json(run))
     forget()
     return {"points": _as_json(chosen.points), "seeds": list(chosen.seeds), "runs": runs}
+
+
+def _loaded(folder: Path, device: object, tokenizer_folder: Path | None = None) -> tuple:
+    """What models.load_folder gives, read once: short forms load the same few models some hundred times."""
+    model, tokenizer = copy.deepcopy(_read_once(folder, tokenizer_folder))
+    return model.to(device), tokenizer
+
+
+@functools.cache
+def _read_once(folder: Path, tokenizer_folder: Path | None) -> tuple:
+    return load_folder(folder, "cpu", tokenizer_folder)
 
 
 class _Steps:

@@ -1,10 +1,14 @@
 """Run sheets have what their plan names, by the clock; errors name the plans."""
 
+import ast
+import builtins
+import re
 from datetime import datetime
 
 import pytest
 
 from course_utils.commands import cli, sheets
+from course_utils.notebook_files import lessons, read_notebook
 
 NINE = datetime(2026, 1, 1, 9)
 
@@ -26,13 +30,56 @@ def test_a_sheet_has_every_section_and_exercise_of_its_row_and_its_clock_rises(p
         assert {"Go on when", "If time is short"} & {words for words, _ in one["notes"]}
 
 
+def names_of(source):
+    """(names that a cell sets, names that it reads when it runs: not those in its functions)."""
+    tree = ast.parse(re.sub(r"(?m)^[%!].*", "", source))
+    nodes = list(ast.walk(tree))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    loads = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    read = {node.id for node in loads if id(node) not in inside}
+    made = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    imports = [node.names for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    return made | {(one.asname or one.name).split(".")[0] for part in imports for one in part}, read
+
+
+def numbers_in(text):
+    parts = [part.split(" to ") for part in text.split(", ") if part]
+    return [number for part in parts for number in range(int(part[0]), int(part[-1]) + 1)]
+
+
+@pytest.mark.parametrize("plan", sheets.plans())
+def test_who_runs_a_sheets_cells_in_its_order_misses_no_name(plan):
+    known: dict[str, set[str]] = {}
+    for one in sheets.run_sheets(plan, NINE)["sheets"]:
+        notebook = read_notebook(lessons([one["lesson"]])[0])
+        sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        have = known.setdefault(one["lesson"], set(dir(builtins)))
+        order = [*range(1, one["above"][0])]
+        order += [n for step in one["steps"] for n in numbers_in(step["first"]) + numbers_in(step["cells"])]
+        for number in order:
+            made, read = names_of(sources[number - 1])
+            assert not read - made - have, f"{one['lesson']}, cell {number}"
+            have |= made
+
+
+def test_a_cell_that_no_row_shows_is_run_and_one_of_a_later_row_is_jumped_over():
+    found = sheets.run_sheets("half-a-day", NINE)["sheets"]
+    of = {(one["lesson"], step["cells"]): step for one in found for step in one["steps"]}
+    assert of["01", "12 to 18"]["first"] == "9 to 11" and not of["01", "12 to 18"]["jump"]
+    gradient, learns = of["03", "25 to 27"], of["03", "22 to 24"]
+    assert (gradient["first"], gradient["jump"]) == ("18 to 21", "22 to 24") and not learns["first"]
+
+
 def test_the_second_half_of_a_lesson_begins_after_the_break_where_the_first_ended():
     found = sheets.run_sheets("half-a-day", NINE)
     *_, before, after = found["sheets"]
     assert [before["lesson"], after["lesson"]] == ["03", "03"]
     assert (before["to"], after["from"]) == ("12:10", "12:20")  # minutes of the plan
     start, _ = sheets.cells("03")["It learns"]
-    assert after["steps"][0]["cells"].startswith("18 ") and after["above"] == start
+    assert after["steps"][0]["cells"].startswith(f"{start} ") and after["above"] == (start, "It learns")
     assert found["rows"][-1]["clock"] == "12:50"
 
 
@@ -44,11 +91,12 @@ def test_a_week_of_the_term_begins_with_its_frame_and_the_second_day_in_the_morn
 
 
 def test_a_step_names_its_slides():
-    deck, number = sheets.slides_by_section()["03", "Where the gradient goes"][0].split()
-    slide = sheets.slides_of(deck)[int(number) - 1]
-    assert slide["figures"] or slide["claims"]
+    [name] = sheets.slides_by_section()["03", "Where the gradient goes"]
+    deck, first, _, number = name.replace(",", "").split()
+    asks, shows = (sheets.slides_of(deck)[int(each) - 1] for each in (first, number))
+    assert asks["title"] == shows["title"] and shows["figures"] and not asks["figures"]
     sheet = sheets.run_sheets("half-a-day", NINE)["sheets"][3]
-    assert any(f"{deck} {number}" in step["slides"] for step in sheet["steps"])
+    assert any(name in step["slides"] for step in sheet["steps"])
 
 
 def test_the_command_writes_a_page_and_names_the_plans(tmp_path, capsys):

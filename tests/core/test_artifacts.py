@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from course_utils import artifacts, models
 from course_utils.home import cached, naming
+from course_utils.lessons.lesson_18 import task
 from course_utils.lessons.lesson_19 import students
 from course_utils.model_files import ModelError
 from course_utils.session import TrainingStopped, start
@@ -241,9 +242,10 @@ def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch
 
 def test_another_start_of_the_list_models_is_made(session, monkeypatch):
     made = []
-    monkeypatch.setattr(students, "cached", lambda name, inputs, *_: made.append((name, inputs["start"])))
-    monkeypatch.setattr(students, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
-    students.list_student(session, seed=1)
+    for module in (task, students):
+        monkeypatch.setattr(module, "cached", lambda name, inputs, *_: made.append((name, inputs["start"])))
+        monkeypatch.setattr(module, "load_model", lambda folder, device: (torch.nn.Linear(1, 1), None))
+    task.list_student(session, seed=1)
     students.list_teacher(session, seed=2)
     assert made == [("list_student", 1), ("list_teacher", 2)]
 
