@@ -148,8 +148,10 @@ def right_share(model, tokenizer, questions: list[dict]) -> float:
     from course_utils.evaluation import score_answers
     from course_utils.methods import sft
 
+    if not questions:
+        return 0.0
     said = sft.replies(model, tokenizer, [sft.as_conversation(row)[:1] for row in questions])
-    return score_answers([reply.text for reply in said], questions)[0] if questions else 0.0
+    return score_answers([reply.text for reply in said], questions)[0]
 
 
 # {(questions, loss on everything): rates tried}; (470, False) is "lora" of RATES
