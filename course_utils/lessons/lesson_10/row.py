@@ -25,6 +25,7 @@ ROW = Row(
             source="Singhal et al. 2023, arXiv 2310.03716",
             verdict="same direction",
             difference="a correlation over answers, Llama-7B, people's choices; here a text is added",
+            looked_up=False,
         ),
     ),
 )
