@@ -151,6 +151,7 @@ def rank_cut(point: dict, seed: int) -> dict:
     loss: of the tuned model; cut_r: with the best r directions; rest_r: with all others; random_r: with r
     random input directions; strong_r: with r random directions as strong as the best r. rank_90: number of
     directions with 90% of the energy; top_1, top_8: share of the energy in the first; means over matrices.
+    validation, if the point asks for it: the tuned model's loss on validation questions.
     """
     import torch
 
@@ -176,7 +177,7 @@ def rank_cut(point: dict, seed: int) -> dict:
         U, S, Vh = svds[name]
         return U[:, :rank] * S[:rank] @ Vh[:rank]
 
-    def random_part(name, rank):  # Conv1D: the rows of [in, out] are the inputs
+    def random_part(name, rank):  # Conv1D: the rows of [in, out] are the inputs; of nn.Linear the outputs
         draw = torch.randn(len(changes[name]), rank, generator=generator)
         Q = torch.linalg.qr(draw).Q
         return Q @ (Q.T @ changes[name])
@@ -190,6 +191,8 @@ def rank_cut(point: dict, seed: int) -> dict:
     parts = {"cut": best, "rest": lambda name, rank: changes[name] - best(name, rank)}
     parts |= {"random": random_part, "strong": as_strong}
     result = {"loss": mean_loss(model, scored)}
+    if point.get("validation"):
+        result["validation"] = mean_loss(model, question_examples("validation", sample=150))
     for key, ranks in CUTS.items():
         result |= {f"{key}_{r}": loss_with(lambda name, r=r, key=key: parts[key](name, r)) for r in ranks}
     spectra = [S for _, S, _ in svds.values()]

@@ -126,6 +126,19 @@ def sentence_loss(model, task: str, split: str) -> float:
     return mean_loss(model, question_examples(split, "sentence", sample=150))
 
 
+def layers_in(model, place: str) -> list[str] | None:
+    """Names, or their ends, of a place's layers; in other models what stands in the attention or the MLP."""
+    from course_utils.methods.lora_analysis import linear_layers
+
+    layers = EQUAL_PLACES[place][0]
+    if layers is None or model.config.model_type == "gpt2":
+        return layers
+    inside = {name: "attn" in name or "attention" in name for name in linear_layers(model)}
+    if place not in ("attention", "MLP"):
+        raise ValueError(f"{place} is a place in GPT-2; a {model.config.model_type} has attention and MLP")
+    return [name for name, attends in inside.items() if attends == (place == "attention")]
+
+
 def tuned_in_place(point: dict, seed: int):
     """The pocket model tuned on the point's task, with LoRA in the point's place."""
     import torch
@@ -138,8 +151,8 @@ def tuned_in_place(point: dict, seed: int):
     model, tokenizer = load_model("pocket")
     torch.manual_seed(seed)
     if point["place"] != "full":
-        layers, rank = EQUAL_PLACES[point["place"]]
-        speed_up(apply_lora(model, rank, 2.0 * rank, layers))
+        rank = EQUAL_PLACES[point["place"]][1]
+        speed_up(apply_lora(model, rank, 2.0 * rank, layers_in(model, point["place"])))
     label = f"{point['task']}, {point['place']}, lr {point['lr']:g}, seed {seed}"
     stream = batches_of_task(point["task"], seed, tokenizer.pad_token_id)
     steps = few(point.get("steps", PLACE_STEPS[point["task"]]))

@@ -6,7 +6,7 @@ import torch
 
 from course_utils.lessons.lesson_06.loss_terms import loss_terms
 from course_utils.memory import random_batch
-from course_utils.methods.lora import apply_lora
+from course_utils.methods.lora import apply_lora, is_conv1d
 from course_utils.methods.quantization import quantize_model
 from course_utils.stored_runs import CHOICE, few, sweep
 from course_utils.training import adamw, scored_lm_loss
@@ -249,6 +249,8 @@ def qlora_rates(point: dict, seed: int) -> dict:
 def qlora(point: dict, seed: int) -> dict:
     """LoRA over a base with these levels, 60 steps. before, loss: on 100 held-out questions, nats per token.
 
+    validation, if the point asks for it: on 150 validation questions.
+
     Over NF4, also the merges: loss, apart (relative distance of the logits from the trained model's), kept
     (how much of BA is in the weights: the projection of weight - W_hat on BA).
     """
@@ -259,6 +261,8 @@ def qlora(point: dict, seed: int) -> dict:
     scored = question_examples("held_out", sample=100)
     model = lora_over(point["base"], point["place"], point["lr"], seed).eval()
     result = {"before": mean_loss(_base(point["base"]), scored), "loss": mean_loss(model, scored)}
+    if point.get("validation"):
+        result["validation"] = mean_loss(model, question_examples("validation", sample=150))
     if point["base"] != "nf4":
         return result
     plain, base = _models()
@@ -267,7 +271,8 @@ def qlora(point: dict, seed: int) -> dict:
         trained = _scored_logits(model, batch)
         for merge, weights in merged_weights(model, base).items():
             for name, weight in weights.items():
-                plain.get_submodule(name).weight.copy_(weight.T)
+                layer = plain.get_submodule(name)
+                layer.weight.copy_(weight.T if is_conv1d(layer) else weight)
             apart = (_scored_logits(plain, batch) - trained).norm() / trained.norm()
             result |= {f"{merge}: loss": mean_loss(plain, scored), f"{merge}: apart": apart.item()}
             result[f"{merge}: kept"] = adapter_kept(model, weights)

@@ -29,20 +29,26 @@ def prompt_tuning(point: dict, seed: int) -> dict:
 
     size: tokens of the prompt, or LoRA's rank (alpha = 2 r). start: words (START_WORDS, repeated or cut), or
     random (normal, with the standard deviation of the model's embeddings).
+
+    A point may ask for "validation", the loss on 150 validation questions, for another "draw" of LoRA's start
+    and the batches, and for the size "as LoRA": tokens with as many values as LoRA of rank 1.
     """
     from course_utils.evaluation import mean_loss
     from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.methods.lora import count_trainable
 
-    model = tuned({**point, "steps": 50}, seed)
+    model = tuned({**point, "steps": 50}, seed + point.get("draw", 0))
     held_out = question_examples("held_out", sample=100)
-    return {"trained": count_trainable(model)[0], "loss": mean_loss(model, held_out)}
+    result = {"trained": count_trainable(model)[0], "loss": mean_loss(model, held_out)}
+    if point.get("validation"):
+        result["validation"] = mean_loss(model, question_examples("validation", sample=150))
+    return result
 
 
 def prepared(model, tokenizer, point):
     """The model with a prompt, a prefix or LoRA, as the point says, and its loss function."""
     from course_utils.data import encode
-    from course_utils.methods.lora import apply_lora
+    from course_utils.methods.lora import apply_lora, attention_targets
     from course_utils.methods.lora_fast import speed_up
     from course_utils.methods.prompt_tuning import (
         PrefixTuning,
@@ -53,9 +59,9 @@ def prepared(model, tokenizer, point):
     )
     from course_utils.training import fast_lm_loss, scored_lm_loss
 
-    size = point["size"]
+    size = tokens_as_lora(model) if point["size"] == "as LoRA" else point["size"]
     if point["method"] == "LoRA":
-        return speed_up(apply_lora(model, size, 2.0 * size, ["c_attn"])), scored_lm_loss
+        return speed_up(apply_lora(model, size, 2.0 * size, attention_targets(model))), scored_lm_loss
     if point["start"] == "words":
         prompt = prompt_from_words(model, encode(tokenizer, START_WORDS), size)
     else:
@@ -63,6 +69,15 @@ def prepared(model, tokenizer, point):
     if point["method"] == "prefix":
         return PrefixTuning(model, prefix_of_prompt(model, prompt)), fast_lm_loss
     return PromptTuning(model, prompt), fast_lm_loss
+
+
+def tokens_as_lora(model) -> int:
+    """Tokens of a prompt with as many values as LoRA of rank 1 on query, key and value, rounded."""
+    from course_utils.methods.lora import attention_targets, find_targets, layer_sizes
+
+    names = find_targets(model, attention_targets(model))
+    values = sum(sum(layer_sizes(model.get_submodule(name))) for name in names)
+    return round(values / model.config.hidden_size)
 
 
 def _points(*groups):

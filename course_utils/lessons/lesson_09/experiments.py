@@ -105,13 +105,53 @@ BEST_RATES = {"answers": 1.5e-3, "everything": 1.5e-3, "lora": 3e-3}  # of instr
 
 @sweep("instruction_ways", points=[{"way": way, "lr": lr} for way, lr in BEST_RATES.items()], short=(0, 1, 2))
 def instruction_ways(point: dict, seed: int) -> dict:
-    """A way of tuning at its best rate: the measures of instruction_tuning, and the held-out loss."""
+    """A way of tuning at its best rate: the measures of instruction_tuning, and the held-out loss.
+
+    If the point asks for "known": validation, the loss on validation answers; completed, the share of the
+    facts in these held-out questions that the base model completes in a statement; short_known and
+    short_unknown, the shares of right short answers about those facts and about the others; short_invented.
+    """
     from course_utils.methods import sft
 
     model, tokenizer = tuned(point["way"], point["lr"], seed)
-    return sft.answered(model, tokenizer, few(sft.asked("held_out"), 8)) | {
-        "loss": answer_loss(model, tokenizer, "held_out")
+    held_out = few(sft.asked("held_out"), 8)
+    result = sft.answered(model, tokenizer, held_out) | {"loss": answer_loss(model, tokenizer, "held_out")}
+    if point.get("known"):
+        result["validation"] = answer_loss(model, tokenizer, "validation")
+        result |= answered_if_known(model, tokenizer, held_out)
+    return result
+
+
+def answered_if_known(model, tokenizer, questions: list[dict]) -> dict[str, float]:
+    """The numbers of instruction_ways that its points ask for by "known", save validation."""
+    from course_utils.data import Fact
+    from course_utils.lessons.lesson_02.measures import encode_statements, statement_scores
+    from course_utils.methods import sft
+    from course_utils.models import load_model
+
+    base, its_tokenizer = load_model("pocket")
+    short = [row for row in questions if row["kind"] == "short"]
+    facts = [Fact(row["relation"], row["subject"], row["object"], "held_out") for row in short]
+    statements = encode_statements(its_tokenizer, facts)
+    known = [statement_scores(base, [statement])[1] == 1 for statement in statements]
+    groups = {
+        "known": [row for row, knows in zip(short, known, strict=True) if knows],
+        "unknown": [row for row, knows in zip(short, known, strict=True) if not knows],
+        "invented": few([row for row in sft.asked("invented") if row["kind"] == "short"], 8),
     }
+    shares = {f"short_{name}": right_share(model, tokenizer, rows) for name, rows in groups.items()}
+    return {"completed": sum(known) / len(known)} | shares
+
+
+def right_share(model, tokenizer, questions: list[dict]) -> float:
+    """Share of the questions answered rightly in chat; 0 if there are none."""
+    from course_utils.evaluation import score_answers
+    from course_utils.methods import sft
+
+    if not questions:
+        return 0.0
+    said = sft.replies(model, tokenizer, [sft.as_conversation(row)[:1] for row in questions])
+    return score_answers([reply.text for reply in said], questions)[0]
 
 
 # {(questions, loss on everything): rates tried}; (470, False) is "lora" of RATES

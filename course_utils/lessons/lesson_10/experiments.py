@@ -203,7 +203,7 @@ def reward_appended(point: dict, seed: int) -> dict:
 
     change, share by what is appended: the mean change in standard deviations of this model's scores of
     held-out stories, and the share of stories whose score rises; shuffled: the same for the story's words in
-    another order, nothing appended; labels, loss, gold: on held-out pairs.
+    another order, nothing appended; labels, loss, gold: on held-out pairs. A point may set the rate, lr.
     """
     import statistics
 
@@ -217,7 +217,8 @@ def reward_appended(point: dict, seed: int) -> dict:
     model = copy.deepcopy(model)
     pairs = annotator.with_longer_share(train, point["longer"], seed, few(APPENDED_PAIRS, 40))
     steps, label = few(reward.epoch_steps(len(pairs))), f"{point}, seed {seed}"
-    reward.fit(model, states(pairs), pad_id=0, steps=steps, seed=seed, label=label)
+    lr = point.get("lr", reward.LEARNING_RATE)
+    reward.fit(model, states(pairs), pad_id=0, steps=steps, seed=seed, label=label, lr=lr)
     asked = {request(pair.prompt): pair.prompt for pair in held_out}
 
     def score(keys):

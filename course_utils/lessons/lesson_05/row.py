@@ -1,0 +1,39 @@
+"""Lesson 05 on other models: new facts by LoRA on the attention alone."""
+
+from course_utils.lessons.lesson_05.experiments import BEST_PLACE_RATES
+from course_utils.replicate.rows import Arm, Published, Results, Row
+
+PLACES = ("attention", "MLP", "all linear")
+
+
+def over_all(place: str, results: Results) -> float:
+    """The loss of LoRA in a place over that of LoRA on all linear layers."""
+    return results[place]["loss"] / results["all linear"]["loss"]
+
+
+ROW = Row(
+    lesson="05",
+    claim="attention_is_slower",
+    quantity="the loss on new facts after 150 steps of LoRA on the attention, over that of LoRA on all "
+    "linear layers with about as many values; both are measured on the facts that they learn",
+    unit="times",
+    control="LoRA on the MLP in place of the attention",
+    why="many recipes still put LoRA on the attention alone",
+    sweep="lora_layers",
+    arms={
+        place: Arm({"task": "invented", "place": place}, BEST_PLACE_RATES["invented", place])
+        for place in PLACES
+    },
+    value=lambda results, rates: over_all("attention", results),
+    of_control=lambda results, rates: over_all("MLP", results),
+    choose_by="loss",
+    at_least=1.5,
+    published=(
+        Published(
+            figure="attention alone is behind the MLP alone with as many values, and adds nothing to it",
+            source="Thinking Machines 2025, LoRA without regret",
+            verdict="same direction",
+            difference="the loss on instructions and reasoning, Llama 3 and Qwen 3; curves, no ratio",
+        ),
+    ),
+)
