@@ -1,6 +1,6 @@
 """Lesson 13 on other models: what DPO does to the log-probability of the answers that it prefers."""
 
-from course_utils.lessons.lesson_13.experiments import BETA, LR, TUNED_PAIRS, BATCH
+from course_utils.lessons.lesson_13.experiments import BATCH, BETA, LR, TUNED_PAIRS
 from course_utils.replicate.rows import Arm, Published, Row
 
 POINT = {"beta": BETA, "steps": TUNED_PAIRS // BATCH, "trained": True}

@@ -313,7 +313,7 @@ def gradient_agreement(point: dict, seed: int) -> dict:
     from course_utils.lessons.lesson_18.experiments import PRACTICE, pass_of, validation
     from course_utils.lessons.lesson_19 import students
 
-    student, teacher, tokenizer = two_models(seed, point.get("lr"))
+    student, teacher, tokenizer = two_models(seed, point["lr"]) if "lr" in point else two_models(seed)
     rows, found = task.tune_lists("practice", PRACTICE), {}
     if "lr" in point:
         found["validation"] = 1 - pass_of(teacher, tokenizer, validation(), seed)
