@@ -12,10 +12,9 @@ def fall(run):
 ROW = Row(
     lesson="12",
     claim="gold_falls",
-    quantity="fall of the gold score from its peak in twenty iterations of PPO without a KL penalty, at the "
-    "rate that earns most reward with one",
+    quantity="fall of the gold score from its peak within 20 iterations of PPO without a KL penalty",
     unit="points of a score from 0 to 1",
-    control="the same with a penalty of 0.1",
+    control="with a penalty of 0.1, at the same rate, which earns most reward with it",
     why="whoever optimises a learned reward asks whether more of it still means better answers",
     sweep="ppo",
     arms={
