@@ -43,7 +43,7 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
 
     def run_arm(arm: Arm, rate: float | None, seed: int) -> dict:
         point = arm.point if rate is None else {**arm.point, arm.named: rate}
-        result = journal.get(point, seed, run)
+        result = journal.get(point, seed, lambda *asked: numbers_of(run(*asked)))
         show(f"{point}, seed {seed}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()))
         return result
 
@@ -59,7 +59,8 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
                 losses = search_rate(partial(loss_at, arm, seed), arm.lr)
                 tried[name][seed] = losses
                 rates[name] = min(losses, key=losses.__getitem__)
-        return rates
+        same = {name: rates[arm.rate_of] for name, arm in row.arms.items() if arm.rate_of}
+        return rates | same
 
     chosen = None if row.rates_by_seed else rates_of(CHOICE[0])
     measured: dict = {"tried": tried, "rates": [], "values": [], "controls": [], "results": []}
@@ -71,6 +72,11 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
         measured["values"].append(row.value(results, rates))
         measured["controls"].append(row.of_control(results, rates))
     return measured
+
+
+def numbers_of(result: dict) -> dict[str, float]:
+    """A run's result without its lists and texts."""
+    return {name: value for name, value in result.items() if isinstance(value, int | float)}
 
 
 def search_rate(loss_at: Callable[[float], float], start: float) -> dict[float, float]:

@@ -15,11 +15,15 @@ Rates = Mapping[str, float]  # {arm: its rate}
 
 @dataclass(frozen=True)
 class Arm:
-    """A point of the row's sweep; lr: where the search for its rate begins, None if it has no rate."""
+    """A point of the row's sweep; lr: where the search for its rate begins, None if none is searched.
+
+    rate_of: the arm whose rate it takes, where one rate for both is the comparison.
+    """
 
     point: dict
     lr: float | None = None
     named: str = "lr"  # the rate's name in the point
+    rate_of: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,25 @@ def test_rates_are_chosen_on_a_seed_that_is_not_reported(line, tmp_path):
     assert row.agrees(found["values"]) and not row.agrees([1, -1])
 
 
+def test_an_arm_can_take_the_rate_of_another_and_lists_are_left_out(monkeypatch, tmp_path):
+    monkeypatch.setitem(SWEEPS, "two", None)
+
+    @sweep("two", points=[{"way": "a"}])
+    def run(point, seed):
+        return {"validation": abs(point["lr"] - 1e-3), "each": [1.0], "text": point["way"]}
+
+    arms = {"b": Arm({"way": "b"}, rate_of="a"), "a": Arm({"way": "a"}, 1e-3)}
+    row = Row(
+        *("03", "c", "q", "u", "control", "why", "two", arms),
+        value=lambda results, rates: results["b"]["validation"],
+        of_control=lambda results, rates: 0.0,
+        at_least=0,
+    )
+    found = measure(row, (0,), Journal(tmp_path / "j.json", {}))
+    assert found["rates"] == [{"a": 1e-3, "b": 1e-3}] and found["tried"]["b"] == {}
+    assert found["results"] == [{"b": {"validation": 0.0}, "a": {"validation": 0.0}}]
+
+
 def test_what_was_interrupted_goes_on_and_other_conditions_begin_anew(line, tmp_path):
     row, calls = line
     measure(row, (0,), Journal(tmp_path / "j.json", {"model": "a"}))

@@ -18,6 +18,7 @@ NO_LIMIT = 1e9  # of a clip that is to do nothing
 GUARDS = {"value_clip": 0.2, "kl_limit": 0.1}  # the switches of train_ppo that the long runs have on
 PASSES = 4  # over a batch, in the runs that try the clips
 TOKENS = 150  # of an answer at most
+KEPT = 32  # training prompts that a run leaves out where it chooses a rate
 ANSWERS, CHOICES = 8, (1, 2, 4, 8)  # sampled to each held-out prompt; best of n
 ON_HELD_OUT = ("kl", "proxy", "gold", "tokens", "distinct", "reference_loss")  # of evaluate_policy
 PARTS = ("mood", "politeness", "sound", "fresh", "on_prompt")  # of the gold score
@@ -26,25 +27,27 @@ IN_TRAINING = ("entropy", "clipped", "value_loss", "moved", "length")  # of trai
 
 
 @functools.cache
-def policy_parts():
-    """(session, tuned model, tokenizer, reward model, training prompts, held-out prompts), for all runs."""
-    from course_utils.artifacts import reward_model, sft_model
+def tuned_parts():
+    """(session, tuned model, tokenizer), for all runs."""
+    from course_utils.artifacts import sft_model
     from course_utils.session import start
-    from course_utils.world.annotator import neutral_prompts
 
     session = start("pocket", "quick", 0)
     model, tokenizer = sft_model(session)
+    return session, model.requires_grad_(False), tokenizer
+
+
+@functools.cache
+def policy_parts():
+    """(session, tuned model, tokenizer, reward model, training prompts, held-out prompts), for all runs."""
+    from course_utils.artifacts import reward_model
+    from course_utils.world.annotator import neutral_prompts
+
+    session, model, tokenizer = tuned_parts()
     judge, _ = reward_model(session)
     prompts = neutral_prompts()
     cut = len(prompts) // 5  # as preferences.make_preferences splits them
-    return (
-        session,
-        model.requires_grad_(False),
-        tokenizer,
-        judge.requires_grad_(False),
-        prompts[cut:],
-        prompts[:cut],
-    )
+    return (session, model, tokenizer, judge.requires_grad_(False), prompts[cut:], prompts[:cut])
 
 
 @sweep(
@@ -55,7 +58,10 @@ def policy_parts():
     short=(1,),
 )
 def ppo(point: dict, seed: int) -> dict:
-    """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo."""
+    """PPO at one rate without and with the penalty, 20 iterations: see followed_ppo.
+
+    kept: optional in a point, of followed_ppo.
+    """
     return followed_ppo(seed, LOOKS, iterations=LONG, **GUARDS, **point)
 
 
@@ -164,17 +170,19 @@ def group_methods(point: dict, seed: int) -> dict:
     return follow.found
 
 
-def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, **settings):
+def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, kept=0, **settings):
     """A run of PPO from the tuned model, as numbers by name.
 
     Of an answer to each held-out prompt before training and after the iterations in `looks`: kl_4, proxy_4,
     gold_4 and its parts, golds_4 for each prompt, and text_4, a sample; the last ones stand as kl, proxy and
-    gold too. Of each iteration's training: entropy_4, clipped_4 and so on.
+    gold too. Of each iteration's training: entropy_4, clipped_4 and so on. kept: the last training prompts,
+    this many, are left out; with them "validation", minus the mean proxy of two answers to each at the end.
     """
     from course_utils.methods.ppo import PPOSettings, train_ppo
 
     follow, policy, judged, prompts, sampling = followed(seed, looks, reward)
     _, model, *_ = policy_parts()
+    prompts, left_out = prompts[: len(prompts) - kept], few(policy_parts()[4][-kept:], 4) if kept else []
     sizes = BATCHES_OF | {"batch_size": few(BATCHES_OF["batch_size"], 16)}
     rows = train_ppo(
         policy,
@@ -192,7 +200,17 @@ def followed_ppo(seed, looks, *, iterations, reward="proxy", epochs=1, **setting
         for name in IN_TRAINING
         if name in row
     }
-    return follow.found | training
+    found = follow.found | training
+    return found | {"validation": -mean_proxy(policy, 2 * left_out, seed)} if left_out else found
+
+
+def mean_proxy(policy, prompts, seed):
+    """The reward model's mean score of the policy's answers, one to each prompt."""
+    from course_utils.lessons.lesson_12 import judging
+
+    _, model, tokenizer, judge, *_ = policy_parts()
+    options = {"seed": 100 * seed, "max_new_tokens": few(TOKENS, 24)}
+    return judging.evaluate_policy(policy, model, judge, tokenizer, prompts, **options)[0]["proxy"]
 
 
 def followed(seed, looks, reward="proxy"):

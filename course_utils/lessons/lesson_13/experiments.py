@@ -8,7 +8,7 @@ import copy
 import functools
 import random
 
-from course_utils.lessons.lesson_12.experiments import Follower, policy_parts
+from course_utils.lessons.lesson_12.experiments import Follower, policy_parts, tuned_parts
 from course_utils.stored_runs import CHOICE, few, sweep
 
 PAIRS, BATCH = 1024, 8
@@ -32,10 +32,14 @@ EARLY = ("_loss", "_accuracy", "_margin", "_chosen", "_rejected", "_reward", "lo
     seeds=CHOICE,
 )
 def dpo_rates(point: dict, seed: int) -> dict:
-    """Used to choose the rate, at a separate seed: loss, accuracy and margin of validation pairs."""
+    """Used to choose the rate, at a separate seed: loss, accuracy and margin of validation pairs.
+
+    Optional in a point: steps, fewer, on as many fewer pairs; trained: also on_trained.
+    """
     policy, _ = trained(point, seed)
     values = values_on(policy, "validation", point)
-    return {f"validation_{name}": mean(values[name]) for name in ("loss", "accuracy", "margin")}
+    found = {f"validation_{name}": mean(values[name]) for name in ("loss", "accuracy", "margin")}
+    return found | on_trained(policy) if point.get("trained") else found
 
 
 @sweep("dpo", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
@@ -70,17 +74,21 @@ def dpo_length(point: dict, seed: int) -> dict:
 @sweep("dpo_chosen", points=[{"lr": LR}])
 def dpo_chosen(point: dict, seed: int) -> dict:
     """The control that trains on the chosen answers themselves: instruction tuning, equally many steps."""
-    from course_utils.methods.dpo import dpo_loss, train_dpo
-
-    def loss(chosen, rejected, reference_chosen, reference_rejected, beta):
-        rewards = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[1:]
-        return -chosen / TOKENS, *rewards
+    from course_utils.methods.dpo import train_dpo
 
     _, model, tokenizer, *_ = policy_parts()
     policy, settings = copy.deepcopy(model).requires_grad_(True), {"steps": few(STEPS), "batch_size": BATCH}
-    settings |= {"beta": BETA, "pad_id": tokenizer.pad_token_id, "seed": seed, "loss": loss}
+    settings |= {"beta": BETA, "pad_id": tokenizer.pad_token_id, "seed": seed, "loss": chosen_loss}
     train_dpo(policy, *encoded("train"), lr=point["lr"], **settings)
     return on_held_out(policy, {"loss": "dpo", "beta": BETA}) | on_trained(policy)
+
+
+def chosen_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """The loss of the chosen answers alone, with DPO's arguments and rewards."""
+    from course_utils.methods.dpo import dpo_loss
+
+    rewards = dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta)[1:]
+    return -chosen / TOKENS, *rewards
 
 
 @sweep(
@@ -199,12 +207,14 @@ def trained(point, seed, found=None, turned=None):
     """(the policy, its history) after one pass over the pairs.
 
     found: a dictionary for the measures of lesson 12's Follower during training; None: no measures. turned:
-    whether each pair is trained with its answers swapped.
+    whether each pair is trained with its answers swapped. Optional in a point: steps, instead of STEPS, on
+    as many pairs as they take.
     """
     from course_utils.methods.dpo import train_dpo
 
-    _, model, tokenizer, *_ = policy_parts()
-    pairs, reference = encoded("train")
+    _, model, tokenizer = tuned_parts()
+    steps = point.get("steps", STEPS)
+    pairs, reference = (each[: steps * BATCH] for each in encoded("train"))
     if turned is not None:
         pairs = [pair[::-1] if other else pair for pair, other in zip(pairs, turned, strict=True)]
         reference = turned_columns(reference, turned)
@@ -214,7 +224,7 @@ def trained(point, seed, found=None, turned=None):
         pairs,
         reference,
         beta=point["beta"],
-        steps=few(STEPS),
+        steps=few(steps),
         lr=point["lr"],
         pad_id=tokenizer.pad_token_id,
         batch_size=BATCH,
@@ -239,19 +249,22 @@ def losses():
     """The pair losses, by their names in a sweep's points."""
     from course_utils.methods.dpo import dpo_loss, ipo_loss, mean_dpo_loss, simpo_loss
 
-    return {"dpo": dpo_loss, "mean": mean_dpo_loss, "ipo": ipo_loss, "simpo": simpo_loss}
+    known = {"dpo": dpo_loss, "mean": mean_dpo_loss, "ipo": ipo_loss, "simpo": simpo_loss}
+    return known | {"chosen": chosen_loss}
 
 
 @functools.cache
 def encoded(name):
-    """(pairs, reference log-probabilities [pairs, 2]) of a part: "train", "validation", and so on."""
-    from course_utils.artifacts import preference_pairs
+    """(pairs, reference log-probabilities [pairs, 2]) of a part: "train", "validation", and so on.
+
+    Of the shipped pairs, for a model in the pocket model's place, too: making its own takes hours.
+    """
     from course_utils.lessons.lesson_13.splits import split_pairs
     from course_utils.methods.dpo import reference_log_probs
-    from course_utils.preferences import encode_pairs
+    from course_utils.preferences import encode_pairs, load_preferences
 
-    session, model, tokenizer, *_ = policy_parts()
-    shipped = preference_pairs(session)
+    _, model, tokenizer = tuned_parts()
+    shipped = load_preferences()
     parts = split_pairs(shipped)._asdict() | {"controlled": shipped.controlled}
     pairs = encode_pairs(tokenizer, few(parts[name][:PAIRS], 12))
     return pairs, reference_log_probs(model, pairs, tokenizer.pad_token_id)
@@ -261,7 +274,7 @@ def values_on(policy, name, point):
     """methods.dpo.values_of_pairs on a part."""
     from course_utils.methods.dpo import values_of_pairs
 
-    _, _, tokenizer, *_ = policy_parts()
+    _, _, tokenizer = tuned_parts()
     loss = losses()[point["loss"]]
     return values_of_pairs(policy, *encoded(name), point["beta"], tokenizer.pad_token_id, loss=loss)
 
@@ -291,7 +304,7 @@ def on_trained(policy, turned=None):
     """
     from course_utils.methods.dpo import reference_log_probs
 
-    _, _, tokenizer, *_ = policy_parts()
+    _, _, tokenizer = tuned_parts()
     pairs, before = (each[:SHOWN] for each in encoded("train"))
     change, found = reference_log_probs(policy, pairs, tokenizer.pad_token_id) - before, {}  # (pairs, 2)
     if turned is not None:

@@ -44,18 +44,38 @@ def knows(model, tokenizer, facts) -> dict:
     sampled=True,  # measured by greedy answers
 )
 def statement_ways(point: dict, seed: int) -> dict:
-    """Invented facts read 40 times as sentences, or never (none). Results of knows; elsewhere; strangers."""
+    """Invented facts read 40 times as sentences, or never (none). Results of knows; elsewhere; strangers.
+
+    lr: optional in a point; with it "validation", the loss of the names at the end of new sentences, nats a
+    token.
+    """
     from course_utils.lessons.lesson_15.drills import outcomes, read_facts, share
     from course_utils.lessons.lesson_15.knowledge import questions_about
 
     assistant, tokenizer = assistant_parts()
     model, facts = copy.deepcopy(assistant), facts_of(seed)
     if point["way"] != "none":
-        read_facts(model, tokenizer, facts["invented"], point["way"], rounds=few(ROUNDS), seed=seed)
+        options = {"rounds": few(ROUNDS), "seed": seed} | ({"lr": point["lr"]} if "lr" in point else {})
+        read_facts(model, tokenizer, facts["invented"], point["way"], **options)
     right, _ = outcomes(model, tokenizer, questions_about(facts["elsewhere"]))
     _, refused = outcomes(model, tokenizer, questions_about(facts["strangers"]))
     found = knows(model, tokenizer, facts["invented"])
+    if "lr" in point:
+        found["validation"] = name_loss(model, tokenizer, facts["invented"])
     return found | {"elsewhere": share(right), "strangers_refused": share(refused)}
+
+
+def name_loss(model, tokenizer, facts) -> float:
+    """Mean loss of the names that complete new sentences about the facts, nats a token."""
+    from course_utils.data import IGNORE, Example, encode
+    from course_utils.evaluation import mean_loss
+    from course_utils.lessons.lesson_15.knowledge import probes
+
+    pairs = [
+        (encode(tokenizer, probe.prompt), encode(tokenizer, f" {probe.wanted}"))
+        for probe in probes(facts, "new")
+    ]
+    return mean_loss(model, [Example(asked + name, [IGNORE] * len(asked) + name) for asked, name in pairs])
 
 
 DRILL_RATES = {"invented": (3e-4, 6e-4, 1.2e-3), "control": (6e-4, 1.2e-3, 2.4e-3)}

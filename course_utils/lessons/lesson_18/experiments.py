@@ -263,12 +263,18 @@ def by_chance(seed):
 def other_rewards(point: dict, seed: int) -> dict:
     """GRPO with rewards independent of right and wrong; as with every verifier here, no end gets 0.
 
-    "chance": see by_chance. "form": see task.right_form.
+    "chance": see by_chance. "form": see task.right_form. To compare with: "right", the verifier, and "none",
+    the start. lr: optional in a point; with it "validation", the share of wrong answers to validation lists.
     """
     from course_utils.lessons.lesson_18 import task
 
-    judge = {"chance": by_chance(seed), "form": task.right_form}[point["judge"]]
-    policy, tokenizer, numbers = trained_by_grpo(seed, LIST_RATES["GRPO"], judge=judge)
+    if point["judge"] == "none":
+        return on_short_lists(*start_of(seed), seed, FEW_SAMPLES, (1, 16))
+    judge = {"chance": by_chance(seed), "form": task.right_form, "right": task.verify}[point["judge"]]
+    rate = point.get("lr", LIST_RATES["GRPO"])
+    policy, tokenizer, numbers = trained_by_grpo(seed, rate, judge=judge)
+    if "lr" in point:
+        numbers["validation"] = 1 - pass_of(policy, tokenizer, validation(), seed)
     return {**on_short_lists(policy, tokenizer, seed, FEW_SAMPLES, (1, 16)), **numbers}
 
 

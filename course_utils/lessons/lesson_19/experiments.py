@@ -39,10 +39,11 @@ REGAIN_RATES = {  # of regained_rates and two_teachers_rates; the control of two
 
 
 @functools.cache
-def two_models(seed):
+def two_models(seed, lr=None):
     """(student, teacher, tokenizer) of a seed, for all its runs; copy the student before training.
 
     The stored runs make seed 0's pair, too: the one that ships has other weights. A short form takes that.
+    lr: of the teacher's GRPO, if another than lesson 18's.
     """
     from course_utils.lessons.lesson_18.experiments import (
         LIST_RATES,
@@ -52,9 +53,9 @@ def two_models(seed):
     )
     from course_utils.lessons.lesson_19 import students
 
-    if seed == 0 and not is_short():
+    if lr or (seed == 0 and not is_short()):
         student, tokenizer = start_of(seed)
-        teacher = trained_by_grpo(seed, LIST_RATES["GRPO"])[0].requires_grad_(False)
+        teacher = trained_by_grpo(seed, lr or LIST_RATES["GRPO"])[0].requires_grad_(False)
         return student, teacher, tokenizer
     student, tokenizer = students.list_student(pocket_session(), seed)
     return student.eval(), students.list_teacher(pocket_session(), seed), tokenizer
@@ -302,16 +303,22 @@ def start_reverse(seed):
 def gradient_agreement(point: dict, seed: int) -> dict:
     """Cosines of the gradients of two batches of 64 answers, by the loss, in three draws: LOSS_0 to LOSS_2.
 
-    Both batches answer the same eight prompts, or each its own eight.
+    Both batches answer the same eight prompts, or each its own eight. lr: optional in a point, the teacher's;
+    with it "validation", the share of the teacher's wrong answers to validation lists, and start_right and
+    teacher_right, of right ones to held-out lists.
     """
     import torch
 
     from course_utils.lessons.lesson_18 import task
-    from course_utils.lessons.lesson_18.experiments import PRACTICE
+    from course_utils.lessons.lesson_18.experiments import PRACTICE, pass_of, validation
     from course_utils.lessons.lesson_19 import students
 
-    student, teacher, tokenizer = two_models(seed)
+    student, teacher, tokenizer = two_models(seed, point["lr"]) if "lr" in point else two_models(seed)
     rows, found = task.tune_lists("practice", PRACTICE), {}
+    if "lr" in point:
+        found["validation"] = 1 - pass_of(teacher, tokenizer, validation(), seed)
+        found["start_right"] = right_of(student, tokenizer, seed)
+        found["teacher_right"] = right_of(teacher, tokenizer, seed)
     for draw in range(few(3, 1)):
         some = random.Random(100 * seed + draw).sample(rows, 16)
         chosen = (some[:8], some[:8] if point["prompts"] == "same" else some[8:])

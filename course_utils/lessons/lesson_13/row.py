@@ -1,0 +1,38 @@
+"""Lesson 13 on other models: what DPO does to the log-probability of the answers that it prefers."""
+
+from course_utils.lessons.lesson_13.experiments import BATCH, BETA, LR, TUNED_PAIRS
+from course_utils.replicate.rows import Arm, Published, Row
+
+POINT = {"beta": BETA, "steps": TUNED_PAIRS // BATCH, "trained": True}
+
+ROW = Row(
+    lesson="13",
+    claim="chosen_answers",
+    quantity="change of the log-probability of the chosen answers of training pairs, after DPO on 512 pairs",
+    unit="nats an answer",
+    control="tuning on the chosen answers alone, at the same rate and for as many steps",
+    why="who trains on preferred answers expects the model to give them more often",
+    sweep="dpo_rates",
+    arms={
+        "DPO": Arm({"loss": "dpo", **POINT}, LR),
+        "tuning": Arm({"loss": "chosen", **POINT}, rate_of="DPO"),
+    },
+    value=lambda results, rates: results["DPO"]["trained_chosen"],
+    of_control=lambda results, rates: results["tuning"]["trained_chosen"],
+    choose_by="validation_loss",
+    at_most=-1,
+    published=(
+        Published(
+            "the refusals that DPO prefers become rarer: 74.4% before it, 33.4% after it",
+            "Razin and others 2024, arXiv 2410.08847 (Llama-3-8B-Instruct)",
+            "same direction",
+            "a rate of refusals in sampled answers, not a log-probability",
+        ),
+        Published(
+            "DPO's loss can reduce the likelihood of the preferred answers, and does on common data",
+            "Pal and others 2024, arXiv 2402.13228",
+            "same direction",
+            "the abstract gives no number of nats; most where the two answers differ in few words",
+        ),
+    ),
+)

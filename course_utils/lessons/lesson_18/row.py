@@ -1,0 +1,45 @@
+"""Lesson 18 on other models: what random rewards leave of the right answers."""
+
+from course_utils.lessons.lesson_18.experiments import LIST_RATES
+from course_utils.replicate.rows import Arm, Published, Row
+
+
+def kept(results, arm):
+    """Share of right samples after a training, over the start's."""
+    return results[arm]["short_1"] / max(results["start"]["short_1"], 0.001)
+
+
+ROW = Row(
+    lesson="18",
+    claim="random_rewards",
+    quantity="right answers to held-out lists after GRPO with random rewards, over the start's",
+    unit="times",
+    control="with the verifier's rewards, at the same rate",
+    why="a gain from random rewards would make every gain from a new reward worthless as evidence",
+    sweep="other_rewards",
+    arms={
+        "start": Arm({"judge": "none"}),
+        "verifier": Arm({"judge": "right"}, LIST_RATES["GRPO"]),
+        "random": Arm({"judge": "chance"}, rate_of="verifier"),
+    },
+    value=lambda results, rates: kept(results, "random"),
+    of_control=lambda results, rates: kept(results, "verifier"),
+    at_most=1,
+    published=(
+        Published(
+            "Qwen2.5-Math-7B gains 21.4 points from random rewards, 29.1 from true ones",
+            "Shao and others 2025, arXiv 2506.10947 (MATH-500)",
+            "not comparable",
+            "they explain it by the clip of repeated updates; here a batch gets one update, never clipped",
+        ),
+        Published(
+            "Llama3 and OLMo2 often gain nothing from rewards that help Qwen",
+            "Shao and others 2025, arXiv 2506.10947, abstract",
+            "same direction",
+            "no gain there, a loss here",
+        ),
+    ),
+    untestable=lambda results: (
+        "" if results["start"]["short_1"] >= 0.02 else "the start gets nearly no list right"
+    ),
+)

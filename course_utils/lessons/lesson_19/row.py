@@ -1,0 +1,48 @@
+"""Lesson 19 on other models: how many more answers GRPO needs than distillation for an equal gradient."""
+
+from course_utils.lessons.lesson_18.experiments import LIST_RATES
+from course_utils.replicate.rows import Arm, Published, Row
+
+DRAWS = 3  # of gradient_agreement
+
+
+def spread(run, loss):
+    """Noise over signal of a batch's gradient: (1 - cosine) / cosine of two batches, mean over the draws."""
+    draws = [run[f"{loss}_{draw}"] for draw in range(DRAWS) if f"{loss}_{draw}" in run]
+    cosine = min(max(sum(draws) / len(draws), 0.01), 0.9999)
+    return (1 - cosine) / cosine
+
+
+ROW = Row(
+    lesson="19",
+    claim="answers_needed",
+    quantity="answers that GRPO needs for gradients that agree as well as the exact KL's, over its own",
+    unit="times",
+    control="over those of one sampled log-ratio a token",
+    why="it is what a teacher's whole distribution is worth where a verifier would do",
+    sweep="gradient_agreement",
+    arms={"same prompts": Arm({"prompts": "same"}, LIST_RATES["GRPO"])},
+    value=lambda results, rates: (
+        spread(results["same prompts"], "GRPO") / spread(results["same prompts"], "exact")
+    ),
+    of_control=lambda results, rates: (
+        spread(results["same prompts"], "GRPO") / spread(results["same prompts"], "sampled")
+    ),
+    at_least=5,
+    published=(
+        Published(
+            "on-policy distillation takes 9 to 30 times less compute than training on the teacher's answers",
+            "Lu and others 2025, On-Policy Distillation, thinkingmachines.ai/blog/on-policy-distillation",
+            "not comparable",
+            "compute to reach a score on AIME 2024, against fine-tuning; here answers for equal gradients",
+            looked_up=False,
+        ),
+        Published(
+            "7 to 10 times fewer gradient steps than reinforcement learning to the same result",
+            "Lu and others 2025, On-Policy Distillation, thinkingmachines.ai/blog/on-policy-distillation",
+            "same direction",
+            "steps to a result, at one log-ratio a token; here answers for equal gradients, at the exact KL",
+            looked_up=False,
+        ),
+    ),
+)
