@@ -114,7 +114,7 @@ def grpo_experience(
     """Add to a rollout what the update needs: log-probabilities [rows, tokens - 1] and advantages [rows].
 
     Also returns metrics. score: mean reward. silent: share of groups without a signal. entropy: nats per
-    token, estimated from the samples. kl: to the reference, in nats per answer.
+    token, estimated from the samples. kl: to the reference, in nats per answer; 0 without one.
     """
     mask, scores = answer_mask(batch), reward(batch)
     batch["log_probs"] = fast_token_log_probs(model, batch)

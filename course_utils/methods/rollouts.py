@@ -100,7 +100,8 @@ def learn(
             history.append({"iteration": iteration, **step(batch, rng)})
             if on_iteration is not None:
                 on_iteration(history[-1])
-            bar.update(iteration, f"score {history[-1]['score']:.2f}, KL {history[-1]['kl']:.1f}")
+            told = f"score {history[-1]['score']:.2f}"
+            bar.update(iteration, told + (f", KL {history[-1]['kl']:.1f}" if "reference" in batch else ""))
     return history
 
 

@@ -10,11 +10,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NEAR_LETTERS = 0.7  # share of the triples of letters of two questions that are in both
-_SAID = (
-    r"(?:(?:hello|hi|hey)(?:\s+there)?|good\s+(?:day|morning|afternoon|evening)|please(?:\s+tell\s+me)?|tell\s+me"
-    r"|thanks|thank\s+you)"
+WHOLE = 15  # letters of a question's sentence that is compared alone
+ASKED = re.compile(r"[^.!?\n]+\?")
+OPENING = set(
+    "hello hi hey dear good day morning afternoon evening greetings please tell me thanks thank you".split()
 )
-AROUND = re.compile(rf"^[\W_]*(?:{_SAID}(?:[\W_]+|$))+|(?:(?:^|[\W_]+){_SAID})+[\W_]*$")
+OPENING |= set("there all everyone everybody folks team support sir sirs madam or".split())
+ENDING = set(
+    "please pls plz asap thanks thank you thx cheers regards wishes sincerely faithfully iphone".split()
+)
+WITH_AN_ENDING = set(
+    "kind kindest best warm warmest many yours so very much a lot in advance again sent from my".split()
+)
+WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
+NAMES = 3  # words after a greeting or an ending that are somebody's name
+PIECE = re.compile(r"[^\s,.:!?]+|[,.:!?\n]")
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,9 @@ class Shared:
 
     count: int
     same: list[int]  # a question, letter by letter
-    near: list[int]  # nearly a question: NEAR_LETTERS or more of the triples of letters
+    near: list[
+        int
+    ]  # nearly a question: NEAR_LETTERS of the triples of letters, or a whole sentence that asks
     answers: list[int]  # the answer, word for word
 
     @property
@@ -32,8 +44,9 @@ class Shared:
         of = f"of {self.count} held-out rows"
         return (
             f"Compared with training letter by letter, {len(self.same)} {of} ask the same, {len(self.near)} "
-            f"nearly the same ({NEAR_LETTERS:.0%} of the triples of letters), and {len(self.answers)} have "
-            "an answer that stands there word for word. A good score on such rows can be memory."
+            f"nearly the same ({NEAR_LETTERS:.0%} of the triples of letters, or a whole sentence that asks), "
+            f"and {len(self.answers)} have an answer that stands there word for word. A good score on such "
+            "rows can be memory."
         )
 
 
@@ -53,19 +66,60 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
     asked = [_opening(turns) if n not in set(same) else "" for n, turns in enumerate(judged)]
     said = {_plain(answer) for row in train for answer in row.answers}
     answers = [n for n, row in enumerate(held_out) if row.answers and _plain(row.answers[-1]) in said]
-    return Shared(len(judged), same, _near(asked, anywhere), answers)
+    whole = {sentence for row in train for turn in row.asked for sentence in _sentences(turn)}
+    longer = {n for n, row in enumerate(held_out) if not whole.isdisjoint(_sentences(row.asked[0]))} - {*same}
+    return Shared(len(judged), same, sorted({*_near(asked, anywhere)} | longer), answers)
 
 
 def bare_letters(text: str) -> str:
-    """The letters and figures of a question without the courtesies around it; "" if nothing is left."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return _plain(AROUND.sub(" ", text))
+    """The letters and figures of a question without courtesies and names around it; "" if nothing is left."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("n't", "not")
+    pieces = PIECE.findall(text)
+    core = _without_greeting(_without_ending(pieces))
+    if not any(piece[0].isalnum() for piece in core):
+        core = [piece for piece in pieces if piece not in OPENING | ENDING | WITH_AN_ENDING]
+    return _plain(" ".join(core)) or _plain("" if pieces else text)
+
+
+def _without_greeting(pieces):
+    start = 0
+    while start < len(pieces) and (pieces[start] in OPENING or not pieces[start][0].isalnum()):
+        start += 1
+    ends = [n for n in range(start, min(start + NAMES, len(pieces))) if pieces[n] in ",:!\n"]
+    if ends and start and pieces[start - 1] in OPENING:
+        start = ends[0] + 1
+    return pieces[start:]
+
+
+def _without_ending(pieces):
+    """Cut at the last ending that only names follow, with what belongs to it; again, until there is none."""
+    while True:
+        words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
+        asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
+        last = [n for n in words[-NAMES - 1 - 5 :] if pieces[n] in ENDING]
+        after = [n for n in words if last and n > last[-1]]
+        while after and pieces[after[0]] in WITH_AN_ENDING:
+            after.pop(0)
+        if not last or len(after) > NAMES or (after and asked > last[-1]):
+            return pieces
+        cut = last[-1]
+        while cut and (pieces[cut - 1] in ENDING | WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):
+            cut -= 1
+        if not any(piece[0].isalnum() for piece in pieces[:cut]):
+            return pieces
+        pieces = pieces[:cut]
 
 
 def _plain(text):
     """The text without case, spaces, punctuation and symbols; accents and vowel signs stay."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "PSZC")
+
+
+def _sentences(turn):
+    """Letters of the sentences that ask, if they are long enough to be a question by themselves."""
+    asked = (bare_letters(sentence) for sentence in ASKED.findall(turn))
+    return {letters for letters in asked if len(letters) >= WHOLE}
 
 
 def _opening(turns):

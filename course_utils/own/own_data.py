@@ -22,6 +22,7 @@ from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
 from course_utils.methods.chat import count_tokens
 from course_utils.own.chat_forms import NO_TOOLS, plain_messages
+from course_utils.own.courtesies import without_contractions, without_courtesies
 from course_utils.own.pair_forms import KNOWN, NO_PREFERENCE, names_pair, plain_pair
 from course_utils.own.rows import (
     DataError,
@@ -404,7 +405,8 @@ def question_words(text: str) -> list[str]:
 
 
 def _without_courtesies(text):
-    return COURTESY.sub("", " ".join(split_words(text))).split()
+    words = split_words(without_contractions(without_courtesies(text)))
+    return COURTESY.sub("", " ".join(words)).split()
 
 
 def question_key(text: str) -> str:
@@ -495,20 +497,22 @@ def without_copied_pairs(preferences: Sequence[Preference]) -> tuple[list[Prefer
 def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     """Positions of rows with an earlier row's answers to nearly the same words and the same system message.
 
-    Words of courtesy do not count.
+    Words of courtesy do not count, nor a mistyped letter in a word of four or more.
 
     Rows with the same words are compared once: a question that occurs 10,000 times would give 50 million
     pairs of rows.
     """
-    first, near = defaultdict(dict), set()  # {words: {system message and answers: its first row}}
+    first, near, keys = defaultdict(dict), set(), {}  # {words: {system message and answers: its first row}}
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
         answers = hash((system, " ".join(split_words("\n".join(row.answers))) or tuple(row.answers)))
         text = frozenset(word for turn in row.asked for word in question_words(turn))
+        keys.setdefault(" ".join(question_key(turn) for turn in row.asked), text)
         if first[text].setdefault(answers, position) < position and text:
             near.add(position)
-    rows = list(first.values())
-    for i, j in near_pairs(list(first), SAME):
+    rows, places = list(first.values()), {text: n for n, text in enumerate(first)}
+    misspelt = misspelt_links({key: places[text] for key, text in keys.items() if text})
+    for i, j in near_pairs(list(first), SAME) + misspelt:
         near |= {max(rows[i][answers], rows[j][answers]) for answers in rows[i].keys() & rows[j].keys()}
     return near
 

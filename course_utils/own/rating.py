@@ -20,7 +20,7 @@ from course_utils.terminal import plain_line
 
 PAIRS = 20
 SIDES = ("left", "right")
-RATINGS = (*SIDES, "same")
+RATINGS = (*SIDES, "same", "neither")
 SHEET_FILE = "rating.html"
 
 
@@ -65,11 +65,12 @@ def write_sheet(folder: Path, sheet: Sheet, title: str) -> None:
 
 @dataclass(frozen=True)
 class RatingCount:
-    """Numbers of pairs: tuned model preferred, other preferred, no difference, not rated."""
+    """Numbers of pairs: tuned model preferred, other one, no difference, neither can be sent, not rated."""
 
     tuned: int
     other: int
     same: int
+    neither: int
     open: int
 
     @property
@@ -82,7 +83,7 @@ class RatingCount:
     @property
     def words(self) -> str:
         if not self.tuned + self.other:
-            return f"No preference in {self.same} rated pairs; {self.open} not rated."
+            return f"No preference in {self.same + self.neither} rated pairs; {self.open} not rated."
         share, low, high = self.share
         verdict = "chance alone can make such a difference"
         if coin_probability(self.tuned, self.other) < 0.05:
@@ -90,8 +91,8 @@ class RatingCount:
             verdict = f"{ahead} is preferred by more than chance"
         return (
             f"The tuned model's answer was preferred in {self.tuned} pairs, the other in {self.other}, no "
-            f"difference in {self.same}; {self.open} not rated. Of those with a preference: {share:.0%} "
-            f"({low:.0%} to {high:.0%}); {verdict}."
+            f"difference in {self.same}; neither could be sent in {self.neither}; {self.open} not rated. "
+            f"Of those with a preference: {share:.0%} ({low:.0%} to {high:.0%}); {verdict}."
         )
 
 
@@ -102,16 +103,17 @@ def coin_probability(tuned: int, other: int) -> float:
 
 
 def count_ratings(ratings: Sequence[str | None], tuned: Sequence[str]) -> RatingCount:
-    """ratings: "left", "right", "same", or None for an unrated pair; tuned: its side of each."""
+    """ratings: "left", "right", "same", "neither", or None for an unrated pair; tuned: its side of each."""
     if len(ratings) != len(tuned):
         raise ValueError(f"{len(ratings)} ratings for a sheet of {len(tuned)} pairs")
     unknown = [rating for rating in ratings if rating is not None and rating not in RATINGS]
     if unknown:
         raise ValueError(f"a rating must be one of {', '.join(RATINGS)}; got {unknown[0]!r}")
     rated = [(rating, side) for rating, side in zip(ratings, tuned, strict=True) if rating]
-    same = sum(rating == "same" for rating, _ in rated)
+    same, neither = (sum(rating == name for rating, _ in rated) for name in RATINGS[2:])
     ours = sum(rating == side for rating, side in rated)
-    return RatingCount(ours, len(rated) - ours - same, same, len(ratings) - len(rated))
+    other = len(rated) - ours - same - neither
+    return RatingCount(ours, other, same, neither, len(ratings) - len(rated))
 
 
 def read_ratings(folder: Path, ratings: Path) -> RatingCount:

@@ -37,6 +37,7 @@ def without_copies(
     pairs, copied = own_data.without_copied_pairs(preferences)
     answered = [lines[0] for lines in own_data.different_answers(different)]
     opposed = own_data.contradictions(preferences)
+    longer = sum(len(pair.pair.chosen) > len(pair.pair.rejected) for pair in pairs)
     own_run.enough(different)
     notes = [
         out.take("Exact copies left out", conversations, copies),
@@ -44,6 +45,7 @@ def without_copies(
         out.take("Exact copies of pairs left out", preferences, copied),
         f"Questions with different answers: {len(answered)}, first in lines {line_list(answered)}.",
         f"Pairs that contradict an earlier one: {len(opposed)}, lines {line_list(opposed)}.",
+        f"Pairs whose chosen answer is the longer one: {longer} of {len(pairs)}; length is learned too.",
     ]
     return different, pairs, notes
 

@@ -13,12 +13,20 @@ import pytest
 
 from course_utils.own import split
 from course_utils.own.both_sides import bare_letters, shared_with
-from course_utils.own.own_data import Conversation, DataError, Preference, leaks, question_groups, refers_back
+from course_utils.own.own_data import (
+    Conversation,
+    DataError,
+    Preference,
+    leaks,
+    question_groups,
+    question_key,
+    refers_back,
+)
 from course_utils.own.split import split_rows
 from course_utils.own.template_groups import template_groups, template_leaks
 from course_utils.preferences import Pair
 
-SEEDS = range(20)  # of each kind: more than 200 files
+SEEDS, MORE_SEEDS = range(20), range(20, 200)  # of each kind
 THINGS = "lamp kettle router heater speaker charger drill mixer fridge toaster scanner printer".split()
 VERBS = "repair return exchange insure rent deliver install clean recycle upgrade test wrap".split()
 PLACES = "attic garage kitchen cellar office garden hallway balcony workshop stable".split()
@@ -70,7 +78,10 @@ def spelled(rng, text):
 
 
 BEFORE = ("Hello, ", "Hi there! ", "Good morning. ", "Please: ", "hey ", "Please tell me, ", "GOOD EVENING! ")
+BEFORE += ("Dear team, ", "Hi everyone, ", "Dear Sir or Madam,\n", "Greetings! ", "Hi Maria, ")
 AFTER = (" Thanks!", ", please", " Thank you.", ", Thanks", " Please", " thanks", ". Thank You!")
+AFTER += (" Thanks a lot, Maria", " Cheers, Tom", "\n\nKind regards\nMaria Sedlak", " Thanks in advance!")
+AFTER += (" Many thanks", " asap", "\nSent from my iPhone", ". Thank you very much for your help!")
 
 
 def polite(rng, text):
@@ -220,8 +231,18 @@ def sides_of(items, held_out):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_that_is_held_out_is_trained_on(kind):
+    no_leak(kind, SEEDS)
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_held_out_is_trained_on_in_many_files(kind):
+    no_leak(kind, MORE_SEEDS)
+
+
+def no_leak(kind, seeds):
     ways = Counter()
-    for seed in SEEDS:
+    for seed in seeds:
         made, rows, drawn = split_of(kind, seed)
         ways[drawn.by] += 1
         held_out, trained = (
@@ -237,7 +258,7 @@ def test_nothing_that_is_held_out_is_trained_on(kind):
         known = {row.answers[-1] for row in known}
         assert drawn.shared.answers == [n for n, row in enumerate(judged) if row.answers[-1] in known]
     program = kind in ("names", "numbers", "words", "templates, politely", "threads of a program")
-    assert not program or ways["template"] > 0.8 * len(SEEDS), ways
+    assert not program or ways["template"] > 0.8 * len(seeds), ways
 
 
 def test_a_mistyped_letter_makes_no_other_question():
@@ -311,6 +332,15 @@ def test_near_questions_are_those_that_comparing_all_with_all_names():
     assert shared_with(held_out, train).near == expected and 5 < len(expected) < 90
 
 
+@pytest.mark.parametrize("question", ["Decaf?", "Where is my parcel", "Do not I get a bill"])
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("after", AFTER)
+def test_a_question_is_itself_with_any_courtesies(question, before, after):
+    dressed = before + question + after
+    assert question_key(dressed) == question_key(question) and bare_letters(dressed) == bare_letters(question)
+    assert question_key("I don't know, can't you") == question_key("I do not know, cannot you?")
+
+
 @pytest.mark.parametrize(
     "text, left",
     [
@@ -321,6 +351,10 @@ def test_near_questions_are_those_that_comparing_all_with_all_names():
         ("\N{WAVING HAND SIGN}", ""),
         ("Is hi a word?", "ishiaword"),
         ("Allergens? Thanks!", "allergens"),
+        ("Dear team, where is it? Kind regards, Ann Lee", "whereisit"),
+        ("Is it open? Thanks for your help!", "isitopen"),
+        ("Thanks, where is it?", "whereisit"),
+        ("I don’t see it, please?", "idonotseeit"),
         ("की", "की"),
     ],
 )
@@ -335,6 +369,21 @@ def test_what_is_shared_is_said_in_words():
     assert (shared.same, shared.near, shared.answers) == ([0], [], [0, 1, 2])
     assert "1 of 3 held-out rows ask the same, 0 nearly the same" in shared.words
     assert "3 have an answer that stands there word for word" in shared.words
+
+
+@pytest.mark.parametrize(
+    "held_out, near",
+    [
+        ("Could you raise my mail quota to 10 GB?", [0]),
+        ("Could you raise my mail quota to 12 GB, please? I am ill.", []),
+        ("I am staff in the dean's office.", []),
+    ],
+)
+def test_a_whole_sentence_that_asks_makes_a_question_nearly_the_same(held_out, near):
+    train = [
+        talk("Could you raise my mail quota to 10 GB? I am staff in the dean's office. It is for the exams.")
+    ]
+    assert shared_with([talk(held_out)], train).near == near
 
 
 def talk(*turns, line=1):

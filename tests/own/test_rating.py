@@ -75,11 +75,14 @@ def test_the_page_shows_all_texts_as_text_and_not_whose_they_are(folder):
 
 def test_ratings_are_counted_against_the_key(folder, capsys):
     key = json.loads((folder / KEY_FILE).read_text(encoding="utf-8"))
-    for_tuned = {"sheet": key["sheet"], "ratings": [*key["tuned"][:16], "same", None, "left", "right"]}
+    for_tuned = {
+        "sheet": key["sheet"],
+        "ratings": [*key["tuned"][:15], "neither", "same", None, "left", "right"],
+    }
     (folder / "ratings.json").write_text(json.dumps(for_tuned))
     outcome = read_ratings(folder, folder / "ratings.json")
-    assert (outcome.same, outcome.open) == (1, 1)
-    assert outcome.tuned + outcome.other == 18 and outcome.tuned >= 16
+    assert (outcome.same, outcome.neither, outcome.open) == (1, 1, 1)
+    assert outcome.tuned + outcome.other == 17 and outcome.tuned >= 15
     assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 0
     assert capsys.readouterr().out == outcome.words + "\n"
     (folder / "ratings.json").write_text(json.dumps(for_tuned | {"sheet": "x"}))
@@ -126,18 +129,18 @@ def test_no_pipe_is_read(folder, tmp_path):
 
 def test_words_say_what_chance_can_do():
     assert (
-        "preferred by more than chance" in RatingCount(15, 5, 0, 0).words
-        and RatingCount(15, 5, 0, 0).words.count("tuned") == 2
+        "preferred by more than chance" in RatingCount(15, 5, 0, 0, 0).words
+        and RatingCount(15, 5, 0, 0, 0).words.count("tuned") == 2
     )
-    assert "the other one is preferred by more than chance" in RatingCount(2, 14, 4, 0).words
-    assert "chance alone" in RatingCount(12, 8, 0, 0).words and "60%" in RatingCount(12, 8, 0, 0).words
-    assert "no difference in 3; 12 not rated" in RatingCount(4, 1, 3, 12).words
-    assert RatingCount(0, 0, 3, 17).words == "No preference in 3 rated pairs; 17 not rated."
+    assert "the other one is preferred by more than chance" in RatingCount(2, 14, 4, 0, 0).words
+    assert "chance alone" in RatingCount(12, 8, 0, 0, 0).words and "60%" in RatingCount(12, 8, 0, 0, 0).words
+    assert "no difference in 3; neither could be sent in 2; 12 not rated" in RatingCount(4, 1, 3, 2, 12).words
+    assert RatingCount(0, 0, 1, 2, 17).words == "No preference in 3 rated pairs; 17 not rated."
 
 
 @pytest.mark.parametrize("count", range(1, 26))
 def test_a_coin_is_ahead_by_more_than_chance_in_less_than_five_of_a_hundred_sheets(count):
-    told = [won for won in range(count + 1) if "by more" in RatingCount(won, count - won, 0, 0).words]
+    told = [won for won in range(count + 1) if "by more" in RatingCount(won, count - won, 0, 0, 0).words]
     assert sum(math.comb(count, won) for won in told) / 2**count < 0.05
     assert (count in told) == (count > 5) and (15 in told or count != 20)
 

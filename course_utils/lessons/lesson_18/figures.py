@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from statistics import mean
 
 import numpy as np
 import torch
@@ -93,15 +94,15 @@ def answers_of_groups(groups: Mapping[str, Sequence[float]]) -> None:
     for name, rewards in groups.items():
         scores = torch.tensor(rewards, dtype=torch.float)
         y = picture.bottom + 0.5
-        mean, deviation = scores.mean().item(), scores.std().item()
-        told = f"{name}: mean {shown_number(mean, 2)}, deviation {shown_number(deviation, 2)}"
+        middle, deviation = scores.mean().item(), scores.std().item()
+        told = f"{name}: mean {shown_number(middle, 2)}, deviation {shown_number(deviation, 2)}"
         picture.text(0, y + 0.6, told, bold=True)
         numbers = [str(number) for number in range(1, len(rewards) + 1)]
         picture.strip(y + 1.4, numbers, "sampled", left=6.2, name="answer")
         picture.row("reward", scores, digits=0)
-        picture.row("less mean", scores - mean, digits=2, sign=True)
+        picture.row("less mean", scores - middle, digits=2, sign=True)
         advantages = group_advantages(scores, len(rewards))
-        picture.row("advantage", advantages, "loss", digits=2, sign=True)
+        picture.row("advantage", advantages, "loss" if advantages.any() else None, digits=2, sign=True)
     picture.key()
 
 
@@ -152,7 +153,7 @@ def parts_judged(parts: Sequence[str], wanted: Sequence[str], verdicts: Mapping[
     picture.row("wanted?", ["yes" if part in wanted else "no" for part in parts])
     y = picture.bottom + 1.0
     for name, verdict in verdicts.items():
-        picture.text(0, y, f"{name}:")
+        picture.text(0, y, name)
         picture.text(ROOM, y, "right" if verdict else "wrong", "right", bold=True)
         y += 1.4
     picture.key()
@@ -194,16 +195,19 @@ def gains(
     models: {model: results over seeds}; start: those of the start. A result has "short_k" for some k.
     """
     _, ax = figure(title, "k, answers to a question", "pass@k minus the start's, in points")
-    found = {
-        name: {
-            k: [100 * (run[f"short_{k}"] - old[f"short_{k}"]) for run, old in zip(runs, start, strict=True)]
-            for k in KS
-            if f"short_{k}" in runs[0]
-        }
-        for name, runs in models.items()
-    }
-    bands(found, "", "", "", logx=True, ax=ax)
+    for place, ((name, runs), colour) in enumerate(zip(models.items(), COLOURS, strict=False)):
+        ks = [k for k in KS if f"short_{k}" in runs[0]]
+        found = [
+            [100 * (run[f"short_{k}"] - old[f"short_{k}"]) for run, old in zip(runs, start, strict=True)]
+            for k in ks
+        ]
+        beside = [k * 1.05 ** (place - (len(models) - 1) / 2) for k in ks]  # no range over another
+        ax.plot(beside, [mean(values) for values in found], "-o", color=colour, markersize=5, label=name)
+        ax.vlines(beside, [*map(min, found)], [*map(max, found)], color=colour, linewidth=1.5)
+    ax.set_xscale("log")
+    log_ticks(ax, KS)
     ax.axhline(0, color=INK, linewidth=0.8)
+    ax.legend(ncols=2)
 
 
 GAUGE_LABELS = {

@@ -80,9 +80,14 @@ ADVANTAGE_MISTAKES = [
         _groups(lambda g: _centred(g) / g.std(1, keepdim=True)),
     ),
     (
-        "The deviation is missing: this is Dr. GRPO's advantage, which comes later. Divide by the group's "
-        "standard deviation + 1e-4.",
+        "The deviation is missing: this is Dr. GRPO's advantage, which the companion has. Divide by the "
+        "group's standard deviation + 1e-4.",
         _groups(_centred),
+    ),
+    (
+        'The mean is the group\'s, but the deviation that of the whole batch (scale_rewards="batch" in TRL). '
+        "Divide by the group's own.",
+        lambda scores, group: _centred(scores.view(-1, group)).flatten() / (scores.std() + 1e-4),
     ),
     ("You do not subtract the mean.", _groups(lambda g: g / (g.std(1, keepdim=True) + 1e-4))),
     (

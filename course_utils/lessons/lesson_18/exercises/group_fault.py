@@ -115,8 +115,8 @@ EXERCISE = Exercise(
         group_fault,
         _advantage_functions,
         FAULT_MISTAKES,
-        else_="The function is called as advantages(scores, group); scores of four answers to two "
-        "prompts are enough.",
+        else_='Return "sound", "whole batch" or "mixed", spelt so. The function is called as '
+        "advantages(scores, group); scores of four answers to two prompts are enough.",
     ),
     wrong=[
         (lambda advantages: "batch", "scores of four answers"),

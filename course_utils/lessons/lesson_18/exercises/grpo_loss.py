@@ -61,6 +61,17 @@ def _not_detached(log_probs, old_log_probs, advantages, weights, clip_low=0.2, c
     return (weights * _worse(ratio, ratio.clamp(1 - clip_low, 1 + clip_high), advantages[:, None])).sum()
 
 
+def _without_one(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+    ratio = torch.exp(log_probs - old_log_probs)
+    return (weights * _worse(ratio, ratio.clamp(clip_low, clip_high), advantages.detach()[:, None])).sum()
+
+
+def _without_exp(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
+    ratio = log_probs - old_log_probs
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    return (weights * _worse(ratio, clipped, advantages.detach()[:, None])).sum()
+
+
 def _mean_of_all(log_probs, old_log_probs, advantages, weights, clip_low=0.2, clip_high=0.2):
     ratio = torch.exp(log_probs - old_log_probs)
     return _worse(ratio, ratio.clamp(1 - clip_low, 1 + clip_high), advantages.detach()[:, None]).mean()
@@ -150,6 +161,19 @@ LOSS_MISTAKES = [
         _limits(lambda low, high: (high, low)),
     ),
     ("Your limits are always 0.2: use the arguments.", _limits(lambda low, high: (0.2, 0.2))),
+    (
+        "Your limits are clip_low and clip_high themselves. The ratio is kept between 1 - clip_low and 1 + "
+        "clip_high.",
+        _without_one,
+    ),
+    (
+        "Your ratio is new over new, so it is always 1. The old probabilities are those of old_log_probs.",
+        lambda new, old, *rest, **options: grpo_loss(new, new.detach(), *rest, **options),
+    ),
+    (
+        "Your ratio is a difference of log-probabilities. The ratio of the probabilities is its exp.",
+        _without_exp,
+    ),
     ("The weights have no effect: multiply each token's loss by its weight, and sum.", _mean_of_all),
     (
         "The weights already include the division: sum the weighted losses, do not take their mean.",

@@ -69,6 +69,16 @@ PASS_MISTAKES = [
         _each(lambda c, n, k: math.comb(c, k) / math.comb(n, k)),
     ),
     (
+        "You count wrong answers in the place of right ones: `right` says how many are right, so "
+        "total - right are wrong.",
+        _each(lambda c, n, k: 1 - math.comb(c, k) / math.comb(n, k)),
+    ),
+    (
+        "This is whether k answers or more are right. One right answer is enough, and it has to be among "
+        "the k.",
+        _each(lambda c, n, k: c >= k),
+    ),
+    (
         "This is k times the share of right answers. Probabilities of events that can happen together do not "
         "add up.",
         _each(lambda c, n, k: min(1, k * c / n)),
