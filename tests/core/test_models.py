@@ -112,7 +112,7 @@ def test_the_shipped_model_is_whole_and_loads():
 def test_an_unknown_name_gets_the_list_and_a_near_match():
     text = message("gtp2")
     assert "Unknown model 'gtp2'. Did you mean gpt2?" in text
-    assert "auto, pocket, pocket-s, pocket-l, gpt2, smollm2, a local folder that exists, or a hub id of the form" in text
+    assert "auto, pocket, pocket-s, pocket-l, gpt2, smollm2, a local folder that exists, or a hub" in text
     assert "COURSE_MODEL" in text
 
 
