@@ -152,7 +152,7 @@ KL_MISTAKES = [
     ("This is the mean of both directions. `direction` names the one that is wanted.", _both_directions),
     (
         "This is the mean over the positions. Return a number for each position, [...]: F.kl_div averages "
-        "unless reduction=\"none\".",
+        'unless reduction="none".',
         _one_mean,
     ),
     ("Your softmax runs over the positions. The vocabulary is the last dimension.", _over_places),
