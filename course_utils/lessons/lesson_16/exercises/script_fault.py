@@ -47,6 +47,7 @@ HUNT_INPUTS = [
     _log(weights=(0.5, 0.5001)),
     _log(divisors=(50, 51)),
     _log(divisors=(100, 100)),
+    _log(divisors=(20, 30)),
     _log(((0, 1), (2,), (0, 3)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (1.5, 1.0, 2.0), (10, 12, 8), (30, 30, 30)),
 ]
@@ -139,6 +140,11 @@ HUNT_MISTAKES = [
         lambda rows, weights, *rest: script_fault(rows, [round(weight, 2) for weight in weights], *rest),
     ),
     (
+        "The smallest divisor can be right and another one wrong. Compare each with the target tokens of all "
+        "processes.",
+        lambda *log: script_fault(*log[:3], [min(log[3])]),
+    ),
+    (
         "A divisor that is off by one is wrong, too.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if abs(d - sum(tokens)) <= 1 else 0 for d in divisors]
@@ -149,6 +155,13 @@ HUNT_MISTAKES = [
         "divisor right.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
+        ),
+    ),
+    (
+        "The divisors need not add up to the number of target tokens of all processes. Each of them must be "
+        "that number.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if sum(divisors) == sum(tokens) else 0]
         ),
     ),
     (
@@ -169,13 +182,6 @@ HUNT_MISTAKES = [
                 sum(tokens) if divisor in (sum(tokens), own) else 0
                 for own, divisor in zip(tokens, divisors, strict=True)
             ],
-        ),
-    ),
-    (
-        "The divisors need not add up to the number of target tokens of all processes. Each of them must be "
-        "that number.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if sum(divisors) == sum(tokens) else 0]
         ),
     ),
     (
@@ -250,7 +256,6 @@ EXERCISE = Exercise(
         (lambda rows, weights, *rest: script_fault(rows, [weights[0], weights[-1]], *rest), "Check the rows"),
         (lambda *log: script_fault(*log[:3], log[3][-1:]), "Check the rows"),
         (lambda *log: script_fault(*log[:3], [max(log[3])]), "Check the rows"),
-        (lambda *log: script_fault(*log[:3], [min(log[3])]), "Check the rows"),
         (lambda rows, weights, tokens, divisors: None, "Is there a return"),
     ],
     right=[_hunt_by_sets, _hunt_with_numpy],
