@@ -87,7 +87,7 @@ WRITTEN = {  # places as listed in docs/security.md: the modules that write ther
     "temporary folders of the system": (
         *("commands.grade", "commands.grade_cell", "processes", "methods.distributed"),
         *("lessons.lesson_05.exercises.save_adapter", "lessons.lesson_05.small_adapters"),
-        *("lessons.lesson_14.comparison", "lessons.lesson_16.cluster"),
+        *("lessons.lesson_14.comparison", "lessons.lesson_16.cluster", "lessons.lesson_16.two_nodes"),
     ),
 }
 

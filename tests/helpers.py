@@ -248,8 +248,11 @@ def layout_faults(figure, dpi):
     """
     figure.set_dpi(dpi)
     figure.draw_without_rendering()
-    [axes] = figure.axes
-    boxes, arrows = [], []
+    return [fault for axes in figure.axes for fault in _faults_of(axes)]
+
+
+def _faults_of(axes):
+    figure, boxes, arrows = axes.figure, [], []
     for patch in axes.patches:
         if isinstance(patch, FancyArrowPatch):
             arrows.append(Path(patch._posA_posB).transformed(axes.transData))

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -243,7 +244,12 @@ def serve(room: Room, host: str, port: int, hide: bool) -> ThreadingHTTPServer:
             f"The room cannot be served on {host}, port {port} ({getattr(fault, 'strerror', None) or fault})."
         )
         number = getattr(fault, "errno", None) or errno.EINVAL
-        raise OSError(number, f"{text} Name another: --port 0 takes any free one.") from fault
+        todo = (
+            "an address of this machine: --host 127.0.0.1"
+            if isinstance(fault, socket.gaierror)
+            else "--port 0"
+        )
+        raise OSError(number, f"{text} Name another, {todo}.") from fault
 
 
 def _host(header: str) -> str | None:

@@ -9,6 +9,7 @@ say, what they do, which slide, when to go on, what to leave out.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -207,4 +208,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def time_of(text: str) -> datetime:
-    return datetime.strptime(text, "%H:%M")
+    try:
+        return datetime.strptime(text, "%H:%M")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of a day, such as 9:00 or 13:30") from None

@@ -10,21 +10,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NEAR_LETTERS = 0.7  # share of the triples of letters of two questions that are in both
-WHOLE = 15  # letters of a question's sentence that is compared alone
-ASKED = re.compile(r"[^.!?\n]+\?")
-OPENING = set(
+_WHOLE = 15  # letters of a question's sentence that is compared alone
+_ASKED = re.compile(r"[^.!?\n]+\?")
+_OPENING = set(
     "hello hi hey dear good day morning afternoon evening greetings please tell me thanks thank you".split()
 )
-OPENING |= set("there all everyone everybody folks team support sir sirs madam or".split())
-ENDING = set(
+_OPENING |= set("there all everyone everybody folks team support sir sirs madam or".split())
+_ENDING = set(
     "please pls plz asap thanks thank you thx cheers regards wishes sincerely faithfully iphone".split()
 )
-WITH_AN_ENDING = set(
+_WITH_AN_ENDING = set(
     "kind kindest best warm warmest many yours so very much a lot in advance again sent from my".split()
 )
-WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
-NAMES = 3  # words after a greeting or an ending that are somebody's name
-PIECE = re.compile(r"[^\s,.:!?]+|[,.:!?\n]")
+_WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
+_NAMES = 3  # words after a greeting or an ending that are somebody's name
+_PIECE = re.compile(r"[^\s,.:!?]+|[,.:!?\n]")
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,19 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
 def bare_letters(text: str) -> str:
     """The letters and figures of a question without courtesies and names around it; "" if nothing is left."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("n't", "not")
-    pieces = PIECE.findall(text)
+    pieces = _PIECE.findall(text)
     core = _without_greeting(_without_ending(pieces))
     if not any(piece[0].isalnum() for piece in core):
-        core = [piece for piece in pieces if piece not in OPENING | ENDING | WITH_AN_ENDING]
+        core = [piece for piece in pieces if piece not in _OPENING | _ENDING | _WITH_AN_ENDING]
     return _plain(" ".join(core)) or _plain("" if pieces else text)
 
 
 def _without_greeting(pieces):
     start = 0
-    while start < len(pieces) and (pieces[start] in OPENING or not pieces[start][0].isalnum()):
+    while start < len(pieces) and (pieces[start] in _OPENING or not pieces[start][0].isalnum()):
         start += 1
-    ends = [n for n in range(start, min(start + NAMES, len(pieces))) if pieces[n] in ",:!\n"]
-    if ends and start and pieces[start - 1] in OPENING:
+    ends = [n for n in range(start, min(start + _NAMES, len(pieces))) if pieces[n] in ",:!\n"]
+    if ends and start and pieces[start - 1] in _OPENING:
         start = ends[0] + 1
     return pieces[start:]
 
@@ -96,14 +96,14 @@ def _without_ending(pieces):
     while True:
         words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
         asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
-        last = [n for n in words[-NAMES - 1 - 5 :] if pieces[n] in ENDING]
+        last = [n for n in words[-_NAMES - 1 - 5 :] if pieces[n] in _ENDING]
         after = [n for n in words if last and n > last[-1]]
-        while after and pieces[after[0]] in WITH_AN_ENDING:
+        while after and pieces[after[0]] in _WITH_AN_ENDING:
             after.pop(0)
-        if not last or len(after) > NAMES or (after and asked > last[-1]):
+        if not last or len(after) > _NAMES or (after and asked > last[-1]):
             return pieces
         cut = last[-1]
-        while cut and (pieces[cut - 1] in ENDING | WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):
+        while cut and (pieces[cut - 1] in _ENDING | _WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):
             cut -= 1
         if not any(piece[0].isalnum() for piece in pieces[:cut]):
             return pieces
@@ -118,8 +118,8 @@ def _plain(text):
 
 def _sentences(turn):
     """Letters of the sentences that ask, if they are long enough to be a question by themselves."""
-    asked = (bare_letters(sentence) for sentence in ASKED.findall(turn))
-    return {letters for letters in asked if len(letters) >= WHOLE}
+    asked = (bare_letters(sentence) for sentence in _ASKED.findall(turn))
+    return {letters for letters in asked if len(letters) >= _WHOLE}
 
 
 def _opening(turns):

@@ -2,39 +2,39 @@
 
 import re
 
-GREETING = (
+_GREETING = (
     r"(?:dear|hello|hi|hey|greetings|good\s+(?:morning|day|afternoon|evening)|to\s+whom\s+it\s+may\s+concern)"
 )
-ADDRESSED = r"(?:there|all|everyone|everybody|folks|team|support|colleagues?|friends?|sirs?|madam|or)"
-CLOSING = (
+_ADDRESSED = r"(?:there|all|everyone|everybody|folks|team|support|colleagues?|friends?|sirs?|madam|or)"
+_CLOSING = (
     r"(?:(?:many\s+)?thanks|thank\s+you|thx|cheers|(?:kind(?:est)?|best|warm(?:est)?|many)\s+(?:regards|wishes)"
     r"|regards|all\s+the\s+best|(?:yours\s+)?(?:sincerely|faithfully|truly)|please|pls|plz|(?:answer\s+)?asap|as\s+soon\s+as\s+possible"
     r"|sent\s+from\s+my\s+\w+|have\s+a\s+\w+\s+(?:day|evening|weekend))"
 )
-MORE = (
+_MORE = (
     r"(?:again|so\s+much|very\s+much|a\s+lot|in\s+advance"
     r"|for\s+(?:your|the|any)\s+(?:\w+\s+)?(?:help|reply|answer|time|support))"
 )
-OPENS = re.compile(
-    rf"^\W*{GREETING}\b(?:\W+{ADDRESSED}\b)*(?:(?-i:(?:[^\S\n]+[A-Z]\w*){{1,2}})[,:!\n])?\W*", re.I
+_OPENS = re.compile(
+    rf"^\W*{_GREETING}\b(?:\W+{_ADDRESSED}\b)*(?:(?-i:(?:[^\S\n]+[A-Z]\w*){{1,2}})[,:!\n])?\W*", re.I
 )
-ENDS = re.compile(rf"(?:^|[\W_]+){CLOSING}\b(?:\s+{MORE})*(?:[,.!\s]+\w+){{0,3}}[^\w?]*$", re.I)
+_ENDS = re.compile(rf"(?:^|[\W_]+){_CLOSING}\b(?:\s+{_MORE})*(?:[,.!\s]+\w+){{0,3}}[^\w?]*$", re.I)
 # don't, isn't, can't, and without the apostrophe
-NEGATED = re.compile(r"\b(do|does|did|is|are|was|were|would|could|should|has|have|had)n['’]?t\b", re.I)
-CANNOT = re.compile(r"\bcan(?:not|['’]?t)\b", re.I)
-WILL_NOT = re.compile(r"\bwon['’]t\b", re.I)
+_NEGATED = re.compile(r"\b(do|does|did|is|are|was|were|would|could|should|has|have|had)n['’]?t\b", re.I)
+_CANNOT = re.compile(r"\bcan(?:not|['’]?t)\b", re.I)
+_WILL_NOT = re.compile(r"\bwon['’]t\b", re.I)
 
 
-AROUND = 200  # letters at either end of a text in which courtesies are looked for
+_AROUND = 200  # letters at either end of a text in which courtesies are looked for
 
 
 def without_courtesies(text: str) -> str:
     """The text without greetings before and closings after it; at least one word stays."""
     text = text.strip()
     while True:
-        shorter = text[:-AROUND] + ENDS.sub("", text[-AROUND:])
+        shorter = text[:-_AROUND] + _ENDS.sub("", text[-_AROUND:])
         if shorter == text or not re.search(r"\w", shorter):
-            shorter = OPENS.sub("", text[:AROUND]) + text[AROUND:]
+            shorter = _OPENS.sub("", text[:_AROUND]) + text[_AROUND:]
         if shorter == text or not re.search(r"\w", shorter):
             return text
         text = shorter
@@ -42,4 +42,4 @@ def without_courtesies(text: str) -> str:
 
 def without_contractions(text: str) -> str:
     """don't as do not, can't as can not, won't as will not."""
-    return WILL_NOT.sub("will not", CANNOT.sub("can not", NEGATED.sub(r"\1 not", text)))
+    return _WILL_NOT.sub("will not", _CANNOT.sub("can not", _NEGATED.sub(r"\1 not", text)))

@@ -170,6 +170,8 @@ def _at_work(out: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if not Path(lock.lock_file).exists():
+                raise ValueError(f"OUT: nothing can be written beside {out}. {OTHER_FOLDER}") from None
             raise ValueError(f"OUT: another process writes {out}. {OTHER_FOLDER}") from None
     try:
         yield
@@ -199,6 +201,8 @@ def _load_run(run, settings, base):
 def _find_base(settings, base):
     """The name with which load_model gets the run's base. ModelError unless it is there and the same."""
     name = str(base or settings["base"])
+    if base and standing(real(base)) not in ("", "a folder"):
+        raise ValueError(f"--base {plain_line(base)} is {standing(real(base))}. Give the model's folder.")
     try:
         source = resolve(name)
     except ModelError as fault:

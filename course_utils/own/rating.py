@@ -130,7 +130,8 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     if not isinstance(given.get("ratings"), list) or not isinstance(given.get("sheet"), str):
         raise ValueError(f"{ratings.name} is not a file from a rating sheet")
     for key in keys:  # also keys of results that this one replaced
-        if key.get("sheet") == given["sheet"] and isinstance(key.get("tuned"), list):
+        tuned = key.get("tuned")
+        if key.get("sheet") == given["sheet"] and isinstance(tuned, list) and {*map(str, tuned)} <= {*SIDES}:
             return count_ratings(given["ratings"], key["tuned"])
     raise ValueError(
         f"{ratings.name} comes from another sheet than {folder.name}'s, or its {KEY_FILE} is damaged"

@@ -371,6 +371,8 @@ def test_by_default_only_loopback_is_bound(tmp_path):
         assert server.server_address[0] == "127.0.0.1"
         with pytest.raises(OSError, match=r"cannot be served on 127\.0\.0\.1, port \d+ .*--port 0"):
             room.serve(room.Room([tmp_path]), "127.0.0.1", server.server_port, False)
+    with pytest.raises(OSError, match=r"cannot be served on 999\.1\.1\.1.*--host 127\.0\.0\.1"):
+        room.serve(room.Room([tmp_path]), "999.1.1.1", 0, False)
 
 
 def test_help_names_every_place_of_a_progress_file(capsys):

@@ -106,4 +106,5 @@ def test_the_command_writes_a_page_and_names_the_plans(tmp_path, capsys):
     for wrong in (["golf"], ["half-a-day", "--start", "nine"]):
         with pytest.raises(SystemExit, match="2"):
             cli.main(["sheets", *wrong])
-    assert "half-a-day" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "half-a-day" in told and "'nine' is no time of a day, such as 9:00" in told

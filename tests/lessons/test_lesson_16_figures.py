@@ -30,7 +30,10 @@ PICTURES = {
     "losses": lambda: figures.losses_of_processes(TOKENS),
     "weights": lambda: figures.losses_of_processes(TOKENS, WEIGHTS),
     "ring": lambda: figures.ring_by_turns(*scaling.ring_turns(VALUES)),
-    "cards": lambda: figures.what_cards_hold(ON_CARDS, 4, "16 GB", unit="GB"),
+    "cards": lambda: figures.what_cards_hold(ON_CARDS, 4, "a model in training", unit="GB"),
+    "by stage": lambda: figures.memory_by_stage(
+        {"full": [142, 92.2, 39, 17.1], "lora": [14.9, 14.6, 14.3, 4.75]}, 8, "Which frees the most?"
+    ),
     "who": lambda: figures.who_works_on_what(splits.owners(), ["tokens", "layer 1", "layer 2"], splits.KEEPS),
     "timetable": lambda: figures.timetable(splits.pipeline_jobs(3, 4), "What does each of three cards do?"),
 }

@@ -271,6 +271,9 @@ def test_the_command_finds_the_base_or_says_what_to_do(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path / "other")
     assert "trained on base of mine. Say where that model lies: --base FOLDER" in told(run)
     assert "its weights differ" in told(run, "--base", other)
+    assert f"--base {run / 'run.json'} is a file. Give the model's folder." in told(
+        run, "--base", run / "run.json"
+    )
     (tmp_path / "other" / "x").mkdir()
     later = tmp_path / "other" / "x" / "later"
     with FileLock(later.with_name(".later.lock"), is_singleton=False):

@@ -93,7 +93,8 @@ def test_ratings_are_counted_against_the_key(folder, capsys):
     (folder / "ratings.json").write_text(json.dumps(for_tuned))
     assert read_ratings(folder, folder / "ratings.json") == outcome
     (folder / "rating_key-2.json").unlink()
-    for damaged in ("[]", "{", "", json.dumps({"sheet": key["sheet"]})):
+    unknown_side = json.dumps(key | {"tuned": ["up"] * len(key["tuned"])})
+    for damaged in ("[]", "{", "", json.dumps({"sheet": key["sheet"]}), unknown_side):
         (folder / KEY_FILE).write_text(damaged)
         assert cli.main(["rated", str(folder), str(folder / "ratings.json")]) == 1
         assert f"another sheet than {folder.name}'s, or its {KEY_FILE} is damaged" in capsys.readouterr().err

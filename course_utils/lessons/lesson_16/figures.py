@@ -130,6 +130,19 @@ def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str)
     fig.legend(ncols=len(parts), loc="outside lower center")
 
 
+def memory_by_stage(held: Mapping[str, Sequence[float]], cards: int, title: str) -> None:
+    """{method: GiB on each card by sharding stage}: bars, a panel with its own scale for each method."""
+    fig, axes = plt.subplots(1, len(held), figsize=(WIDTH, 3.4))
+    entitle(fig, title)
+    for ax, (method, values) in zip(axes, held.items(), strict=True):
+        drawn = ax.bar(range(len(values)), values, color=COLOURS[0])
+        ax.bar_label(drawn, fmt="%.3g", padding=2)
+        ax.set(xlabel=f"{method}: sharding stage", xticks=range(len(values)))
+        ax.margins(y=0.12)
+        ax.grid(axis="x", visible=False)
+    axes[0].set_ylabel(f"GiB on each of {cards} cards")
+
+
 def what_cards_hold(
     held: Mapping[str, Mapping[str, float]], cards: int, model: str, unit: str = "GiB"
 ) -> None:

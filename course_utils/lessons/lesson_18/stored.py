@@ -18,7 +18,7 @@ POINTS = {
 }
 
 
-def runs(name: str) -> list[dict]:
+def named_results(name: str) -> list[dict]:
     """The results under a name of POINTS, one a seed."""
     sweep, point = POINTS[name]
     return runs_at(sweep, **point)
@@ -26,7 +26,7 @@ def runs(name: str) -> list[dict]:
 
 def of(name: str, key: str) -> list[float]:
     """One number of these results, one a seed."""
-    return [run[key] for run in runs(name)]
+    return [run[key] for run in named_results(name)]
 
 
 FOUND = 0.5  # with so much of not_the_names_alone a policy has found the hole
@@ -39,4 +39,4 @@ def found_the_hole(name: str) -> list[bool]:
 
 def not_the_names_alone(name: str) -> list[float]:
     """Of what the loose verifier accepts, the share that is not the names alone, one a seed."""
-    return [1 - run["mended"] / run["loose"] for run in runs(name)]
+    return [1 - run["mended"] / run["loose"] for run in named_results(name)]

@@ -36,8 +36,10 @@ def kl_left(groups: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
     for ax, (name, ways) in zip(axes, groups.items(), strict=True):
         _ranges(ax, ways)
         ax.set(title=name, ylabel="share of the KL left")
-        ax.set_ylim(0, None)
         ax.legend()
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(0, top)
 
 
 def towards_the_teacher(
@@ -141,12 +143,12 @@ def pushed(words: Sequence[str], student: Sequence[float], teacher: Sequence[flo
     """What the log-ratio of each sampled token does: probabilities of both models -> advantage."""
     advantages = [math.log(q / p) for p, q in zip(student, teacher, strict=True)]
     ways = ["down" if a < -0.005 else "up" if a > 0.005 else "stays" for a in advantages]
-    picture = Picture("Which of its own words does the student learn to say more often?")
+    picture = Picture("Which way does each draw push its own token?")
     picture.strip(picture.bottom + 0.4, words, "sampled", left=8.5, name="sampled")
     picture.row("p, the student", student, "trained", digits=2)
     picture.row("q, the teacher", teacher, "frozen", digits=2)
-    picture.row("ln q − ln p", advantages, "loss", digits=2, sign=True)
-    picture.row("its chance goes", ways)
+    picture.row("ln q − ln p", advantages, digits=2, sign=True)
+    picture.row("this draw pushes", ways)
     picture.key()
 
 

@@ -69,8 +69,31 @@ BYTES_MISTAKES = [
         ),
     ),
     (
-        "At stages 2 and 3 no card has whole gradients: there is no second copy of them.",
+        "At stages 2 and 3 no card has whole gradients: a second copy of them is not counted.",
         lambda w, g, m, t, n, stage: _kept(w, g, m, n, stage) + (g if n > 1 else 0) + _with(t, n, stage),
+    ),
+    (
+        "At stages 2 and 3 no part of a second copy is counted: leave it out, and do not split it.",
+        lambda w, g, m, t, n, stage: (
+            bytes_on_card(w, g, m, t, n, stage) + (g / n if n > 1 and stage >= 2 else 0)
+        ),
+    ),
+    (
+        "At stages 2 and 3 no part of a second copy is counted: leave it out, and do not split it.",
+        lambda w, g, m, t, n, stage: (
+            bytes_on_card(w, g, m, t, n, stage) + (g / n if n > 1 and stage == 2 else 0)
+        ),
+    ),
+    (
+        "Buckets are as large as the gradients, not as the weights: with LoRA, only the adapter has "
+        "gradients.",
+        lambda w, g, m, t, n, stage: (
+            _kept(w, g, m, n, stage) + (w if n > 1 and stage < 2 else 0) + _with(t, n, stage)
+        ),
+    ),
+    (
+        "What stage 3 gathers is held whole, beside the card's own part: do not subtract that part.",
+        lambda w, g, m, t, n, stage: bytes_on_card(w, g, m, t * (n - 1) / n, n, stage),
     ),
     (
         "At stage 1 the gradients are still summed as a whole: there are buckets, too.",

@@ -162,6 +162,7 @@ RING_MISTAKES = [
     ),
     (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * (size // world))),
     (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * size / world)),
+    (BY_FORMULA, _sent(lambda world, size: 2 * (world - 1) * size // world)),
     (
         "`sent` should count values, but you count messages.",
         lambda values: (ring_all_reduce(values)[0], [2 * (len(values) - 1)] * len(values)),

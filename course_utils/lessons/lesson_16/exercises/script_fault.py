@@ -44,8 +44,10 @@ HUNT_INPUTS = [
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 24, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 36, 30)),
     _log(rows=((0, 3), (0, 3))),
-    _log(weights=(1.5, 1.5001)),
+    _log(weights=(0.5, 0.5001)),
     _log(divisors=(50, 51)),
+    _log(divisors=(100, 100)),
+    _log(divisors=(20, 30)),
     _log(((0, 1), (2,), (0, 3)), (0.5, 0.5, 0.5), (10, 12, 8), (30, 30, 30)),
     _log(((0, 3), (1, 4), (2, 5)), (1.5, 1.0, 2.0), (10, 12, 8), (30, 30, 30)),
 ]
@@ -138,6 +140,11 @@ HUNT_MISTAKES = [
         lambda rows, weights, *rest: script_fault(rows, [round(weight, 2) for weight in weights], *rest),
     ),
     (
+        "The smallest divisor can be right and another one wrong. Compare each with the target tokens of all "
+        "processes.",
+        lambda *log: script_fault(*log[:3], [min(log[3])]),
+    ),
+    (
         "A divisor that is off by one is wrong, too.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if abs(d - sum(tokens)) <= 1 else 0 for d in divisors]
@@ -148,6 +155,53 @@ HUNT_MISTAKES = [
         "divisor right.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
+        ),
+    ),
+    (
+        "The divisors need not add up to the number of target tokens of all processes. Each of them must be "
+        "that number.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if sum(divisors) == sum(tokens) else 0]
+        ),
+    ),
+    (
+        "A process that divides by its own target tokens makes its own mean. Each divisor must be the number "
+        "of target tokens of all processes.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if list(divisors) == list(tokens) else 0]
+        ),
+    ),
+    (
+        "A process that divides by its own target tokens makes its own mean. Each divisor must be the number "
+        "of target tokens of all processes.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows,
+            weights,
+            tokens,
+            [
+                sum(tokens) if divisor in (sum(tokens), own) else 0
+                for own, divisor in zip(tokens, divisors, strict=True)
+            ],
+        ),
+    ),
+    (
+        "You expect of each process its own target tokens times the number of processes: that averages the "
+        "means. Each divisor must be the number of target tokens of all processes.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows,
+            weights,
+            tokens,
+            [
+                sum(tokens) if divisor == own * len(tokens) else 0
+                for own, divisor in zip(tokens, divisors, strict=True)
+            ],
+        ),
+    ),
+    (
+        "You expect the target tokens of all, times the number of processes. The divisors of the log count "
+        "the averaging already.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows, weights, tokens, [sum(tokens) if d == len(tokens) * sum(tokens) else 0 for d in divisors]
         ),
     ),
     (
@@ -202,7 +256,6 @@ EXERCISE = Exercise(
         (lambda rows, weights, *rest: script_fault(rows, [weights[0], weights[-1]], *rest), "Check the rows"),
         (lambda *log: script_fault(*log[:3], log[3][-1:]), "Check the rows"),
         (lambda *log: script_fault(*log[:3], [max(log[3])]), "Check the rows"),
-        (lambda *log: script_fault(*log[:3], [min(log[3])]), "Check the rows"),
         (lambda rows, weights, tokens, divisors: None, "Is there a return"),
     ],
     right=[_hunt_by_sets, _hunt_with_numpy],

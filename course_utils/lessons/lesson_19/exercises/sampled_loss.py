@@ -93,6 +93,23 @@ SAMPLED_MISTAKES = [
         "You divide by all places. Divide by the number of answer tokens, mask.sum().",
         _sampled(lambda a, s, m: -(a * s * m).mean()),
     ),
+    (
+        "You divide by the answers' tokens, but sum over all places: multiply by the mask before you sum.",
+        _sampled(lambda a, s, m: -(a * s).sum() / m.sum()),
+    ),
+    (
+        "This pushes the probability, not its logarithm: multiply the advantage with `student` itself.",
+        _sampled(lambda a, s, m: -_mean(a * s.exp(), m)),
+    ),
+    (
+        "The advantage is the log-ratio log q - log p, not the ratio q / p.",
+        _sampled(lambda a, s, m: -_mean(a.exp() * s, m)),
+    ),
+    (
+        "You subtract a baseline. On average that changes nothing (lesson 12), but here the advantage is the "
+        "log-ratio alone.",
+        _sampled(lambda a, s, m: -_mean((a - _mean(a, m)) * s, m)),
+    ),
     ("This is the sum over the tokens. Take the mean.", _sampled(lambda a, s, m: -(a * s * m).sum())),
     (
         "You average each answer by itself, so a token of a short one counts more. Take one mean over all "

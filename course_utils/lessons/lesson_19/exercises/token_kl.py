@@ -1,5 +1,7 @@
 """Lesson 19, token_kl: the KL of a token."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -60,6 +62,23 @@ def _log_of_softmax(student, teacher, direction="reverse"):
     student, teacher = student.softmax(-1), teacher.detach().softmax(-1)
     first, second = (student, teacher) if direction == "reverse" else (teacher, student)
     return (first * (first.log() - second.log())).sum(-1)
+
+
+def _unnormalised(student, teacher, direction="reverse"):
+    first, second = (student, teacher.detach()) if direction == "reverse" else (teacher.detach(), student)
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def _in_bits(student, teacher, direction="reverse"):
+    return token_kl(student, teacher, direction) / math.log(2)
+
+
+def _both_directions(student, teacher, direction="reverse"):
+    return (token_kl(student, teacher) + token_kl(student, teacher, "forward")) / 2
+
+
+def _one_mean(student, teacher, direction="reverse"):
+    return token_kl(student, teacher, direction).mean()
 
 
 def _with_a_floor(student, teacher, direction="reverse"):
@@ -127,6 +146,14 @@ KL_MISTAKES = [
         "You compare logits. A constant added to all logits of a model changes your result: take "
         "log_softmax first.",
         _of_raw_logits,
+    ),
+    ("Logits are no log-probabilities: take log_softmax(-1) of both first.", _unnormalised),
+    ("This is in bits. Take natural logarithms, for nats.", _in_bits),
+    ("This is the mean of both directions. `direction` names the one that is wanted.", _both_directions),
+    (
+        "This is the mean over the positions. Return a number for each position, [...]: F.kl_div averages "
+        'unless reduction="none".',
+        _one_mean,
     ),
     ("Your softmax runs over the positions. The vocabulary is the last dimension.", _over_places),
     ("F.kl_div needs probabilities as its second argument, or log_target=True.", _without_log_target),

@@ -72,6 +72,10 @@ WRITER_MISTAKES = [
         "log-probabilities.",
         _placed(lambda v, m: (v * m).sum(1).exp().mean()),
     ),
+    (
+        "This is the mean of the tokens' probabilities. Take log-probabilities.",
+        _placed(lambda v, m: (v.exp() * m).sum() / m.sum()),
+    ),
     ("You use only the first token.", _placed(lambda v, m: v[:, 0].sum())),
     ("You use only the first answer.", _placed(lambda v, m: (v * m)[0].sum())),
 ]
