@@ -95,11 +95,12 @@ def figure_of(lesson: str, words: str) -> dict:
 
 def claim_of(lesson: str, name: str) -> dict:
     """The record of that claim of the lesson, with "lesson" and "sections" added."""
-    records = claims.read(_saved_lesson(lesson))
+    notebook = _saved_lesson(lesson)
+    records = claims.read(notebook)
     for record in records:
         if record["headline"] if name == "headline" else record["name"] == name:
             made = f"claim.{record['name']}("
-            where = [headings for headings, cell in sections(_saved_lesson(lesson)) if made in cell.source]
+            where = [headings for headings, cell in sections(notebook) if made in cell.source]
             return {**record, "lesson": lesson, "sections": where[0]}
     known = ", ".join(record["name"] for record in records)
     raise ValueError(f"lesson {lesson} has no claim {name!r}. Its claims: {known}.")

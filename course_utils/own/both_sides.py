@@ -24,6 +24,7 @@ _WITH_AN_ENDING = set(
 )
 _WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
 _NAMES = 3  # words after a greeting or an ending that are somebody's name
+_LAST = 40  # pieces of a text among which endings are looked for
 _PIECE = re.compile(r"[^\s,.:!?]+|[,.:!?\n]")
 
 
@@ -92,21 +93,25 @@ def _without_greeting(pieces):
 
 
 def _without_ending(pieces):
-    """Cut at the last ending that only names follow, with what belongs to it; again, until there is none."""
+    """Cut at the last ending that only names follow, with what belongs to it; again, until there is none.
+
+    Of a long text the last pieces are looked at.
+    """
+    before, pieces = pieces[:-_LAST], pieces[-_LAST:]
     while True:
         words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
         asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
-        last = [n for n in words[-_NAMES - 1 - 5 :] if pieces[n] in _ENDING]
+        last = [n for n in words if pieces[n] in _ENDING]
         after = [n for n in words if last and n > last[-1]]
         while after and pieces[after[0]] in _WITH_AN_ENDING:
             after.pop(0)
         if not last or len(after) > _NAMES or (after and asked > last[-1]):
-            return pieces
+            return before + pieces
         cut = last[-1]
         while cut and (pieces[cut - 1] in _ENDING | _WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):
             cut -= 1
-        if not any(piece[0].isalnum() for piece in pieces[:cut]):
-            return pieces
+        if not any(piece[0].isalnum() for piece in before + pieces[:cut]):
+            return before + pieces
         pieces = pieces[:cut]
 
 

@@ -24,22 +24,20 @@ _NEGATED = re.compile(r"\b(do|does|did|is|are|was|were|would|could|should|has|ha
 _CANNOT = re.compile(r"\bcan(?:not|['’]?t)\b", re.I)
 _WILL_NOT = re.compile(r"\bwon['’]t\b", re.I)
 
-
+_WORD = re.compile(r"\w")
 _AROUND = 200  # letters at either end of a text in which courtesies are looked for
 
 
-def without_courtesies(text: str) -> str:
-    """The text without greetings before and closings after it; at least one word stays."""
+def bare_question(text: str) -> str:
+    """The text without greetings before and closings after it (one word stays), don't as do not."""
     text = text.strip()
-    while True:
-        shorter = text[:-_AROUND] + _ENDS.sub("", text[-_AROUND:])
-        if shorter == text or not re.search(r"\w", shorter):
-            shorter = _OPENS.sub("", text[:_AROUND]) + text[_AROUND:]
-        if shorter == text or not re.search(r"\w", shorter):
-            return text
-        text = shorter
-
-
-def without_contractions(text: str) -> str:
-    """don't as do not, can't as can not, won't as will not."""
+    text = text[:-_AROUND] + _without(_ENDS, text[-_AROUND:], text[:-_AROUND])
+    text = _without(_OPENS, text[:_AROUND], text[_AROUND:]) + text[_AROUND:]
     return _WILL_NOT.sub("will not", _CANNOT.sub("can not", _NEGATED.sub(r"\1 not", text)))
+
+
+def _without(pattern: re.Pattern, part: str, rest: str) -> str:
+    """A part of a text without what the pattern finds, again and again; it or the rest keeps a word."""
+    while (shorter := pattern.sub("", part)) != part and (_WORD.search(shorter) or _WORD.search(rest)):
+        part = shorter
+    return part

@@ -201,8 +201,8 @@ def _load_run(run, settings, base):
 def _find_base(settings, base):
     """The name with which load_model gets the run's base. ModelError unless it is there and the same."""
     name = str(base or settings["base"])
-    if base and standing(real(base)) not in ("", "a folder"):
-        raise ValueError(f"--base {plain_line(base)} is {standing(real(base))}. Give the model's folder.")
+    if base and (found := standing(real(base))) not in ("", "a folder"):
+        raise ValueError(f"--base {plain_line(base)} is {found}. Give the model's folder.")
     try:
         source = resolve(name)
     except ModelError as fault:

@@ -22,7 +22,7 @@ from course_utils.chatml import encode_content
 from course_utils.data import DATA, conversation_fault, encode
 from course_utils.methods.chat import count_tokens
 from course_utils.own.chat_forms import NO_TOOLS, plain_messages
-from course_utils.own.courtesies import without_contractions, without_courtesies
+from course_utils.own.courtesies import bare_question
 from course_utils.own.pair_forms import KNOWN, NO_PREFERENCE, names_pair, plain_pair
 from course_utils.own.rows import (
     DataError,
@@ -405,8 +405,7 @@ def question_words(text: str) -> list[str]:
 
 
 def _without_courtesies(text):
-    words = split_words(without_contractions(without_courtesies(text)))
-    return COURTESY.sub("", " ".join(words)).split()
+    return COURTESY.sub("", " ".join(split_words(bare_question(text)))).split()
 
 
 def question_key(text: str) -> str:
@@ -506,8 +505,9 @@ def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
         answers = hash((system, " ".join(split_words("\n".join(row.answers))) or tuple(row.answers)))
-        text = frozenset(word for turn in row.asked for word in question_words(turn))
-        keys.setdefault(" ".join(question_key(turn) for turn in row.asked), text)
+        words = [word for turn in row.asked for word in question_words(turn)]
+        text = frozenset(words)
+        keys.setdefault(" ".join(words), text)
         if first[text].setdefault(answers, position) < position and text:
             near.add(position)
     rows, places = list(first.values()), {text: n for n, text in enumerate(first)}

@@ -132,7 +132,7 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
     for key in keys:  # also keys of results that this one replaced
         tuned = key.get("tuned")
         if key.get("sheet") == given["sheet"] and isinstance(tuned, list) and {*map(str, tuned)} <= {*SIDES}:
-            return count_ratings(given["ratings"], key["tuned"])
+            return count_ratings(given["ratings"], tuned)
     raise ValueError(
         f"{ratings.name} comes from another sheet than {folder.name}'s, or its {KEY_FILE} is damaged"
     )

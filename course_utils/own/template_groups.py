@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from course_utils.own.courtesies import without_contractions, without_courtesies
+from course_utils.own.courtesies import bare_question
 from course_utils.own.own_data import (
     COURTESY,
     LINKING,
@@ -38,7 +38,7 @@ def templates_of(texts: Sequence[str]) -> list[tuple[str, ...]]:
     A name is a word that occurs capitalised inside a sentence in the texts, and nowhere in lower case. In
     languages that capitalise nouns these are masked too, which makes the templates wider than necessary.
     """
-    bare = (without_contractions(without_courtesies(unicodedata.normalize("NFKC", text))) for text in texts)
+    bare = (bare_question(unicodedata.normalize("NFKC", text)) for text in texts)
     cut = [_cut(ID.sub(f" {NUMBER} ", text)) for text in bare]
     small = {"i", "a", *(word for words in cut for word in words if word[0].islower())}
     names = {

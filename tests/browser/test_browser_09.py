@@ -95,7 +95,7 @@ def words(text):
 
 
 def test_a_learner_talks_to_the_model(box, tmp_path):
-    assert len(box.turns("user")) == len(box.turns("assistant")) == 3, "the questions of the saved lesson"
+    assert len(box.turns("user")) == len(box.turns("assistant")) == 5, "the questions of the saved lesson"
     box.cell.get_by_role("button", name="New conversation").click()
     box.wait_empty()
 

@@ -96,7 +96,7 @@ def test_a_lesson_has_mathematics_figures_and_neighbours(page, address):
 def test_a_claim_leads_to_its_experiment(page, address):
     page.goto(address + "claims.html")
     page.locator("article table a").last.click()
-    page.wait_for_url("**/notebooks/*.html#lesson-*")
+    page.wait_for_url("**/notebooks/**.html#lesson-*")
     anchor = urlsplit(page.url).fragment
     assert page.locator(f"#{anchor}").count() == 1
 

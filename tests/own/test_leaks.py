@@ -7,6 +7,7 @@ group of, and a typo beside no right spelling.
 
 import random
 import re
+import time
 from collections import Counter
 
 import pytest
@@ -384,6 +385,14 @@ def test_a_whole_sentence_that_asks_makes_a_question_nearly_the_same(held_out, n
         talk("Could you raise my mail quota to 10 GB? I am staff in the dean's office. It is for the exams.")
     ]
     assert shared_with([talk(held_out)], train).near == near
+
+
+@pytest.mark.parametrize("unit", ["thanks so ", "hello ", "regards, ", "please tell me? "])
+def test_a_line_full_of_courtesies_is_read_once(unit):
+    """A text of a megabyte; looked through again for each of them it would take hours."""
+    text = unit * (1_000_000 // len(unit))
+    began = time.perf_counter()
+    assert bare_letters(text) is not None and question_key(text) and time.perf_counter() - began < 20
 
 
 def talk(*turns, line=1):

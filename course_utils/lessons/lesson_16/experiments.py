@@ -8,17 +8,22 @@ ROUNDING = 1e-5  # nats a token
 WRONG = ("own means", "own means, not averaged", "all tokens, averaged", "one share for all")
 
 
-@cache
-def losses_of_one(seed: int, steps: int) -> list[float]:
-    """The losses of the same training in one process."""
+def model_and_batches(seed: int) -> tuple:
+    """The pocket model in train mode, and batches of 16 questions."""
     from course_utils.data import batches
     from course_utils.lessons.lesson_03.experiments import question_examples
-    from course_utils.methods.distributed import train_alone
     from course_utils.models import load_model
 
     model, tokenizer = load_model("pocket")
-    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
-    return train_alone(model.train(), stream, steps, 5e-4)[2]
+    return model.train(), batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
+
+
+@cache
+def losses_of_one(seed: int, steps: int) -> list[float]:
+    """The losses of the same training in one process."""
+    from course_utils.methods.distributed import train_alone
+
+    return train_alone(*model_and_batches(seed), steps, 5e-4)[2]
 
 
 @sweep(
@@ -36,15 +41,10 @@ def shares_beside_one(point: dict, seed: int) -> dict:
     weight of a token in its share, where 1 is that in the whole batch. Distances up to ROUNDING are stored as
     ROUNDING.
     """
-    from course_utils.data import batches
-    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.lessons.lesson_16.shares import train_in_shares
-    from course_utils.models import load_model
 
-    model, tokenizer = load_model("pocket")
-    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
     steps, world = few(8), point["world"]
-    losses, weights = train_in_shares(model.train(), stream, steps, 5e-4, world, point["rule"])
+    losses, weights = train_in_shares(*model_and_batches(seed), steps, 5e-4, world, point["rule"])
     apart = [abs(a - b) for a, b in zip(losses, losses_of_one(seed, steps), strict=True)]
     apart = [max(distance, ROUNDING) for distance in apart]
     return {"first": apart[0], "far": max(apart), "lightest": min(weights), "heaviest": max(weights)}
@@ -52,14 +52,10 @@ def shares_beside_one(point: dict, seed: int) -> dict:
 
 def after_shares(point: dict, seed: int):
     """The pocket model after 60 steps of 16 questions in four shares, divided by the point's rule."""
-    from course_utils.data import batches
-    from course_utils.lessons.lesson_03.experiments import question_examples
     from course_utils.lessons.lesson_16.shares import train_in_shares
-    from course_utils.models import load_model
 
-    model, tokenizer = load_model("pocket")
-    stream = batches(question_examples("tune"), 16, seed, tokenizer.pad_token_id)
-    train_in_shares(model.train(), stream, few(60), point["lr"], 4, point["rule"])
+    model, stream = model_and_batches(seed)
+    train_in_shares(model, stream, few(60), point["lr"], 4, point["rule"])
     return model.eval()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from course_utils.drawing import CELL_WIDTH, ROOM, Picture, shown_number
+from course_utils.lessons.lesson_16.splits import waiting
 from course_utils.machine import GIB
 from course_utils.plots import COLOURS, INK, WIDTH, entitle
 
@@ -107,8 +108,8 @@ def timetable(jobs: Sequence[Sequence[str | None]], title: str) -> None:
     for card, row in enumerate(jobs):
         backward = [time for time, job in enumerate(row) if job and job.startswith("B")]
         picture.row(f"card {card}", row, mark=backward)
-    waiting = sum(job is None for row in jobs for job in row) / sum(map(len, jobs))
-    picture.text(0, picture.bottom + 0.9, f"F forward, B backward; the cards wait {waiting:.0%} of the time")
+    share = waiting(jobs)
+    picture.text(0, picture.bottom + 0.9, f"F forward, B backward; the cards wait {share:.0%} of the time")
 
 
 def memory_of_cards(held: dict[str, dict[str, float]], limit: float, title: str) -> None:
