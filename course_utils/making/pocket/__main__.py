@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from course_utils.data import DATA
+from course_utils.generation import generate
 from course_utils.home import home
 from course_utils.making.checksums import write_sums
 from course_utils.making.pocket.card import figures, write_card
@@ -34,6 +35,7 @@ from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed for evaluation during training
+BEGINNINGS = ("The capital of France is", "Once upon a time, there was a")  # continued on the way
 PLACES = {"small": SHIPPED["pocket-s"], "medium": POCKET}  # the large one: home()/models
 
 
@@ -65,8 +67,10 @@ def main() -> None:
     facts = random.Random(1).sample(all_facts(), SUBSET)
 
     def evaluate(model):
-        known = completion(model, tokenizer, facts)["all"]
-        return {"completion": round(known, 3), "held_out_loss": round(held_out_loss(model, held_out), 4)}
+        known = {what: round(share, 3) for what, share in completion(model, tokenizer, facts).items()}
+        said = generate(model, tokenizer, list(BEGINNINGS), max_new_tokens=20)
+        loss = round(held_out_loss(model, held_out), 4)
+        return {"completion": known.pop("all"), "held_out_loss": loss, "known": known, "said": said}
 
     model, curve = pretrain(size, tokenizer, args.work, args.tokens, args.seed, evaluate)
     folder = args.out or PLACES.get(args.size) or home() / "models" / size.name

@@ -23,6 +23,7 @@ from course_utils.training import warmup_cosine
 from course_utils.world.stories import story
 
 LOG_EVERY = 100  # steps
+EARLY = (10, 30, 100, 250)  # steps after which a run is evaluated before its first regular time
 VOCAB, CONTEXT = 6144, 256
 BATCH, MICRO_BATCH = 16, 8  # windows per step and per micro-batch: eight fit the cache
 LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
@@ -194,7 +195,7 @@ def pretrain(size: Size, tokenizer, work: Path, tokens: int, seed: int, evaluate
     """Train on one pass over the stream and return (model, curve).
 
     work holds the token stream and a checkpoint, written every ten minutes: an interrupted run resumes there.
-    evaluate(model) -> dict of figures is called every evaluate_every steps.
+    evaluate(model) -> dict of figures is called every evaluate_every steps, and EARLY.
     """
     stream = token_stream(tokenizer, seed, tokens, work)
     torch.manual_seed(seed)
@@ -216,7 +217,7 @@ def pretrain(size: Size, tokenizer, work: Path, tokens: int, seed: int, evaluate
         if not np.isfinite(total):
             raise RuntimeError(f"the loss is {total} at step {step}: lower the rate")
         recent.append(total)
-        due = (step + 1) % evaluate_every == 0 or step + 1 == steps
+        due = (step + 1) % evaluate_every == 0 or step + 1 in (*EARLY, steps)
         if not due and (step + 1) % LOG_EVERY:
             continue
         row = {
