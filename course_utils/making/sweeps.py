@@ -5,14 +5,14 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from course_utils.home import write_whole
 from course_utils.making.short_forms import store_short_forms
 from course_utils.making.trajectories.stored import TRAJECTORIES, load_trajectories, trajectories_of
 from course_utils.reach import data_hash
-from course_utils.stored_runs import RESULTS, SWEEPS, known_sweep, load_experiments, load_sweep
+from course_utils.stored_runs import RESULTS, SWEEPS, Sweep, known_sweep, load_experiments, load_sweep
 from course_utils.terminal import Parser
 
 
@@ -58,7 +58,15 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     for the sweep's early numbers.
     """
     chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
-    stored, now = rows[index]["result"], chosen.run(rows[index]["point"], rows[index]["seed"])
+    now = chosen.run(rows[index]["point"], rows[index]["seed"])
+    return differences(chosen, rows[index]["result"], now, lambda key: _deviation_of_seeds(rows, key))
+
+
+def differences(chosen: Sweep, stored: dict, now: dict, spread_of: Callable[[str], float]) -> list[str]:
+    """How a repeated run differs from the stored one, beyond the sweep's tolerance; [] if it does not.
+
+    spread_of(key): the standard deviation of a number over seeds.
+    """
     if now.keys() != stored.keys():
         return [f"stored: {', '.join(stored)}; now: {', '.join(now)}"]
     floor = chosen.tolerance / 2 if chosen.tolerance > 0.05 else 1e-12  # for values near 0
@@ -66,7 +74,7 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     for key, value in stored.items():
         if key.startswith("measured_") or not isinstance(value, int | float):
             continue
-        largest, spread = max(abs(value), abs(now[key])), _deviation_of_seeds(rows, key)
+        largest, spread = max(abs(value), abs(now[key])), spread_of(key)
         allowed = max(floor, chosen.tolerance * max(largest, spread))
         if chosen.sampled and not key.endswith(chosen.early):
             allowed = max(allowed, 8 * spread, 0.6 * largest)

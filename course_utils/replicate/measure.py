@@ -42,7 +42,7 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
     run = known_sweep(row.sweep).run
 
     def run_arm(arm: Arm, rate: float | None, seed: int) -> dict:
-        point = arm.point if rate is None else {**arm.point, arm.named: rate}
+        point = arm.at(rate)
         result = journal.get(point, seed, lambda *asked: numbers_of(run(*asked)))
         show(f"{point}, seed {seed}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()))
         return result

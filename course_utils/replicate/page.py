@@ -54,7 +54,7 @@ def holds_page() -> str:
 def holds_csv() -> str:
     """A line for each row and model."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     names = [
         "lesson",
         "claim",

@@ -25,6 +25,10 @@ class Arm:
     named: str = "lr"  # the rate's name in the point
     rate_of: str = ""
 
+    def at(self, rate: float | None) -> dict:
+        """The point at a rate."""
+        return self.point if rate is None else {**self.point, self.named: rate}
+
 
 @dataclass(frozen=True)
 class Published:

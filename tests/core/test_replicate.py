@@ -1,12 +1,17 @@
 """Rows on other models: the search for a rate, resuming, the stored form."""
 
 import json
+import statistics
+from datetime import date
 
 import pytest
 
-from course_utils.replicate.measure import Journal, at_step, measure, search_rate
+from course_utils.making.sweeps import differences
+from course_utils.models import standing_in
+from course_utils.replicate.measure import Journal, at_step, measure, numbers_of, search_rate
+from course_utils.replicate.page import CSV, PAGE, holds_csv, holds_page
 from course_utils.replicate.rows import Arm, Row, all_rows
-from course_utils.replicate.stored import read_row, row_faults
+from course_utils.replicate.stored import STORED, read_row, row_faults
 from course_utils.stored_runs import SWEEPS, load_experiments, sweep
 
 
@@ -109,3 +114,26 @@ def test_a_row_of_somebody_else_is_checked(change, fault, tmp_path):
     path.write_text(json.dumps(GOOD | change))
     with pytest.raises(ValueError, match=fault):
         read_row(path)
+
+
+def test_the_page_is_made_of_the_stored_rows():
+    assert PAGE.read_text(encoding="utf-8") == holds_page()
+    assert CSV.read_text(encoding="utf-8") == holds_csv()
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("path", sorted(STORED.glob("*-pocket-s.json")), ids=lambda path: path.stem)
+def test_a_run_of_each_row_comes_out_again(path):
+    """The first arm's on the smallest model; another seed every day."""
+    load_experiments()
+    found = read_row(path)
+    row, index = all_rows()[found["lesson"]], date.today().toordinal() % len(found["seeds"])
+    [(name, arm), *_] = row.arms.items()
+    with standing_in("pocket-s"):
+        now = SWEEPS[row.sweep].run(arm.at(found["rates"][index].get(name)), found["seeds"][index])
+    runs = [results[name] for results in found["results"]]
+    faults = differences(
+        *(SWEEPS[row.sweep], runs[index], numbers_of(now)),
+        lambda key: statistics.stdev(run[key] for run in runs),
+    )
+    assert not faults
