@@ -39,12 +39,14 @@ class Journal:
 
 def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[str], None] = print) -> dict:
     """{"tried": losses by arm, seed and rate, "rates", "values", "controls": one a seed, "results"}."""
-    run = known_sweep(row.sweep).run
+    run, expected = known_sweep(row.sweep).run, expected_runs(row, seeds)
 
     def run_arm(arm: Arm, rate: float | None, seed: int) -> dict:
         point = arm.at(rate)
         result = journal.get(point, seed, lambda *asked: numbers_of(run(*asked)))
-        show(f"{point}, seed {seed}: " + ", ".join(f"{key} {value:.4g}" for key, value in result.items()))
+        done = f"{len(journal.runs)} of about {expected} runs"
+        numbers = ", ".join(f"{key} {value:.4g}" for key, value in result.items())
+        show(f"{done}: {point}, seed {seed}: {numbers}")
         return result
 
     tried: dict[str, dict[int, dict[float, float]]] = {name: {} for name in row.arms}
@@ -72,6 +74,14 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
         measured["values"].append(row.value(results, rates))
         measured["controls"].append(row.of_control(results, rates))
     return measured
+
+
+def expected_runs(row: Row, seeds: Sequence[int]) -> int:
+    """How many runs a row takes, if each search for a rate ends after three."""
+    searched = sum(arm.lr is not None for arm in row.arms.values())
+    if row.rates_by_seed:
+        return len(seeds) * (2 * searched + len(row.arms))
+    return 3 * searched + len(seeds) * len(row.arms)
 
 
 def numbers_of(result: dict) -> dict[str, float]:

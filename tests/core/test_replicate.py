@@ -49,7 +49,9 @@ def line(monkeypatch):
 
 def test_rates_are_chosen_on_a_seed_that_is_not_reported(line, tmp_path):
     row, calls = line
-    found = measure(row, (0, 1), Journal(tmp_path / "j.json", {}))
+    said = []
+    found = measure(row, (0, 1), Journal(tmp_path / "j.json", {}), said.append)
+    assert [line.split(":")[0] for line in said] == [f"{n} of about 5 runs" for n in range(1, 6)]
     assert found["values"] == [0.01, 1.01] and found["controls"] == [0.01, 0.01]
     assert {seed for point, seed in calls if point["lr"] != 0.01} == {5}
     assert row.agrees(found["values"]) and not row.agrees([1, -1])
