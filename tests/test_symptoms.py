@@ -55,7 +55,7 @@ def test_threads_are_named_as_their_address_says():
 
 def test_the_page_is_short():
     text = re.sub(r"\]\([^)]*\)", "]", SNIPPET.sub("", PAGE))
-    assert len(text.split()) <= 2600
+    assert len(text.split()) <= 2700
 
 
 @pytest.fixture(autouse=True)
@@ -244,6 +244,11 @@ def scored_groups(fault):
     }
 
 
+def completed(fault):
+    end = tiny_model(vocab_size=len(tiny_tokenizer())).generation_config.eos_token_id
+    return {"completions": [[5, 6, end], [5, 6, 7 if fault else end]]}
+
+
 def paired(fault):
     """Tuned on another text, which makes both answers less likely, or on the chosen answer."""
     prompt, chosen, rejected = "the mat", " sat a cat", " on Paris"
@@ -367,6 +372,7 @@ TOLD = {
     ),
     "4-bit base: the merged model answers otherwise": (four_bits, lambda found: found["left"] > 0.8),
     "The reward stays flat, reward_std is 0": (scored_groups, lambda found: found["silent"] == 0),
+    "Every completion is cut, clipped_ratio is 1": (completed, lambda found: found["cut"] == 0),
     "DPO: both log-probabilities fall": (paired, lambda found: found["rose"][found["chosen"]] > 0),
     "The reward rises, the text breaks": (ran_away, lambda found: found["of_reference"] - found["own"] < 0.1),
     "KL is negative": (

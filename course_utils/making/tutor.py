@@ -34,7 +34,8 @@ def tutor() -> str:
 def named_mistakes(exercise: Exercise) -> list[str]:
     """The first words of what its check says to the first few wrong answers, without values."""
     names = (re.split(r"[.:;\n]", message)[0].strip() for _, message in exercise.wrong)
-    telling = [name for name in names if len(name.split()) > 2 and not re.search(r"\d\d|[{=]", name)]
+    whole = [name for name in names if len(name.split()) > 2 and name[0].isupper()]
+    telling = [name for name in whole if not re.search(r"\d\d|[{=]", name)]
     return list(dict.fromkeys(telling))[:MISTAKES_TOLD]
 
 

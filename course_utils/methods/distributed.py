@@ -114,10 +114,11 @@ def train_by_hand(model: nn.Module, stream: Iterator[Batch], steps: int, lr: flo
     return model, optimizer, losses
 
 
-def train_local_means(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
+def train_script(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float) -> Trained:
     """The script of lesson 16's bug hunt. Read it after the hunt.
 
-    Every process divides by its own target tokens, and the means are averaged: that is another loss.
+    Every process divides by its own target tokens, and the means are averaged (divided by world, added up):
+    that is another loss.
     """
     rank, world = dist.get_rank(), dist.get_world_size()
     same_start(model)
@@ -191,7 +192,7 @@ def train_alone(model: nn.Module, stream: Iterator[Batch], steps: int, lr: float
 METHODS: dict[str, Callable] = {
     "alone": train_alone,
     "by_hand": train_by_hand,
-    "local_means": train_local_means,
+    "script": train_script,
     "sharded": train_sharded,
     "accelerate": train_accelerate,
     "accelerate_fsdp": train_accelerate_fsdp,

@@ -44,12 +44,6 @@ def verify(text: str, answers: Sequence[str]) -> float:
     return float(items(text) == list(answers))
 
 
-def right_places(text: str, answers: Sequence[str]) -> float:
-    """Share of the answers in their right place; a measure, not a reward."""
-    named = items(text)[: len(answers)]
-    return sum(one == other for one, other in zip(named, answers, strict=False)) / len(answers)
-
-
 def list_row(facts: Sequence[dict]) -> dict:
     """A request for these facts, which are rows of facts.jsonl, and its answers."""
     asked = [fill(FORMS[row["relation"]].heading, row["subject"], row["object"]) for row in facts]

@@ -10,16 +10,6 @@ from course_utils.lessons.lesson_12 import figures
 from course_utils.plots import alt_text, contrast
 
 
-def test_a_training_has_proxy_gold_and_kl_by_iteration():
-    diary = [{"proxy": float(i), "gold": i / 10} for i in range(4)]
-    figures.over_iterations(diary, [{"kl": 3.0 * i} for i in range(4)], "title")
-    for ax, last in zip(plt.gcf().axes, (3.0, 0.3, 9.0), strict=True):
-        [line] = ax.lines
-        assert list(line.get_xdata()) == [1, 2, 3, 4] and line.get_ydata()[-1] == pytest.approx(last)
-    assert [ax.get_title("left") for ax in plt.gcf().axes] == list(figures.SCORE_LABELS.values())
-    plt.close("all")
-
-
 def followed(shift=0.0, kl=(0.0, 4.0, 9.0)):
     """A stored run, made up: three checkpoints, four iterations of training."""
     run = {"kl": kl[-1]}

@@ -92,4 +92,3 @@ def test_wilsons_interval():
     assert (share, low, high) == pytest.approx((0.3, 0.1910, 0.4375), abs=1e-3)
     assert figures.share_interval([True] * 20)[2] == pytest.approx(1.0)
     assert figures.share_interval([False] * 20)[1] == pytest.approx(0.0, abs=1e-9)
-    assert figures.seed_range([0.2, 0.4, 0.9]) == (pytest.approx(0.5), 0.2, 0.9)

@@ -13,6 +13,7 @@ from course_utils.lessons.lesson_16.scaling import (
     step_traffic,
 )
 from course_utils.lessons.lesson_16.widgets import gathered_of
+from course_utils.methods.distributed import shard
 
 
 @pytest.mark.parametrize("world, size", [(1, 5), (2, 8), (3, 7), (5, 3), (8, 64)])
@@ -113,3 +114,27 @@ def test_torch_shards_a_model_into_as_many_parts(cards):
     need = training_need(config, batch_size=1, tokens=8)
     assert sharded_bytes(model, cards) == card_memory(need, cards, 3)["weights"]
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_optimizer_made_before_sharding_trains_nothing(before, tmp_path):
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    try:
+        model = torch.nn.Sequential()
+        model.blocks = torch.nn.ModuleList([torch.nn.Linear(3, 3)])
+        model.forward = lambda inputs: model.blocks[0](inputs)
+        first = torch.optim.AdamW(model.parameters(), lr=0.1)
+        shard(model)
+        optimizer = first if before else torch.optim.AdamW(model.parameters(), lr=0.1)
+        losses = []
+        for _ in range(3):
+            loss = model(torch.ones(2, 3)).square().sum()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    finally:
+        dist.destroy_process_group()
+    assert (len(set(losses)) == 1) == before

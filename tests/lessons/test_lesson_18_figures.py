@@ -42,6 +42,7 @@ def test_one_lessons_part_is_lit(lit, number):
     headings = [text for text in texts(bold=True) if text.startswith("lesson")]
     assert {text.split()[1].rstrip(":") for text in headings} == {number}
     assert len(headings) == len(figures.PART_SIX[lit])
+    assert any(text.startswith("The teacher is this policy") for text in texts()) == (number == "19")
 
 
 def test_three_of_ten_pairs_have_no_right_answer():

@@ -105,6 +105,18 @@ def test_the_suspects_of_the_bug_hunt_get_their_verdicts():
     assert found == list(verdicts)
 
 
+@pytest.mark.parametrize(("prompts", "group"), [(3, 2), (4, 8), (8, 8), (24, 8)])
+def test_the_function_of_the_hunt_compares_answers_in_the_same_place(prompts, group):
+    """An advantage changes with a score in the same place of another prompt, and with no other one."""
+    scores = torch.arange(prompts * group, dtype=torch.float).square()
+    before = suspects.received(scores, group)
+    for changed in range(1, len(scores)):
+        other = scores.clone()
+        other[changed] += 5
+        alike = torch.equal(suspects.received(other, group)[0], before[0])
+        assert alike == (changed % group != 0)
+
+
 def test_figures_show_what_they_are_given():
     half = [0.5] * len(passing.KS)
     figures.curves({"short": half, "long": half, "chance": half}, "title")

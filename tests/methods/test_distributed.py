@@ -53,7 +53,7 @@ def wrapped():
     [
         pytest.param(name, marks=[pytest.mark.night] if name in WRAPPED else [])
         for name in METHODS
-        if name not in ("alone", "local_means")
+        if name not in ("alone", "script")
     ],
 )
 def test_two_processes_have_the_losses_of_one(alone, method, request):
@@ -64,7 +64,7 @@ def test_two_processes_have_the_losses_of_one(alone, method, request):
 
 
 def test_the_mean_of_means_is_another_loss(alone, together):
-    [first, second] = together["local_means"]
+    [first, second] = together["script"]
     assert first["losses"] == second["losses"]
     assert first["losses"][0] == pytest.approx(alone["losses"][0], abs=1e-5)  # the first weights are the same
     assert abs(first["losses"][-1] - alone["losses"][-1]) > 5e-4

@@ -15,26 +15,10 @@ from course_utils.drawing import CELL, CELL_WIDTH, ROOM, Picture, shown_number
 from course_utils.lessons.lesson_12.experiments import iterations_of
 from course_utils.lessons.lesson_12.over_kl import mean_path
 from course_utils.methods.ppo import gae
-from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, entitle, figure
+from course_utils.plots import COLOURS, WIDTH, bands, coloured_text, figure
 
 RISES, FALLS = "#7A4EA3", COLOURS[5]  # purple and ochre: in pictures they mean nothing else
 SCORE_LABELS = {"proxy": "proxy (reward model)", "gold": "gold score", "kl": "KL (nats per answer)"}
-
-
-def over_iterations(
-    diary: Sequence[Mapping[str, float]], rows: Sequence[Mapping[str, float]], title: str
-) -> None:
-    """Proxy, gold score and KL of the answers sampled in each iteration.
-
-    diary: what judging.watched_reward kept. rows: what train_ppo returned.
-    """
-    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.6))
-    entitle(fig, title)
-    for ax, (name, kept) in zip(axes, {"proxy": diary, "gold": diary, "kl": rows}.items(), strict=True):
-        values = [each[name] for each in kept]
-        ax.plot(range(1, len(values) + 1), values, "-o", markersize=3, label=SCORE_LABELS[name])
-        ax.set(title=SCORE_LABELS[name], xlabel="iteration")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
 
 
 GAUGES = {

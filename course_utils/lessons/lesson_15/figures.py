@@ -156,11 +156,6 @@ def share_interval(marks: Sequence[bool]) -> tuple[float, float, float]:
     return sum(marks) / len(marks), *wilson_interval(sum(marks), len(marks))
 
 
-def seed_range(values: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, lowest, highest) of repeated runs."""
-    return mean(values), min(values), max(values)
-
-
 def grouped(
     values: Mapping[str, Mapping[str, tuple[float, float, float]]],
     title: str,

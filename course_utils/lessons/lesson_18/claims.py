@@ -20,7 +20,7 @@ CLAIMS = [
     ),
     Claim(
         name="loose_verifier",
-        text="With longer answers half or more of what the loose verifier accepts is more than the names",
+        text="With longer answers half or more of what the loose verifier accepts has more than the names",
         at_least=0.5,
         unit="%",
         headline=True,

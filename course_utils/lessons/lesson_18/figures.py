@@ -62,9 +62,11 @@ def part_six(lit: str) -> None:
             picture.arrow(judge, learner)
             y = writer.bottom + 1.2
         if name == "verifiable rewards":
-            picture.text(0, y, "The teacher is this policy after its training, then frozen.")
-            picture.text(0, y + 1.3, "The student is this policy before its training.")
-            y += 3.1
+            if lit == "distillation":
+                picture.text(0, y, "The teacher is this policy after its training, then frozen.")
+                picture.text(0, y + 1.3, "The student is this policy before its training.")
+                y += 2.5
+            y += 0.6
     picture.key()
 
 
@@ -202,7 +204,8 @@ def gains(
             for k in ks
         ]
         beside = [k * 1.05 ** (place - (len(models) - 1) / 2) for k in ks]  # no range over another
-        ax.plot(beside, [mean(values) for values in found], "-o", color=colour, markersize=5, label=name)
+        style = "-o" if len(ks) == len(KS) else "o"  # no line over k that are not stored
+        ax.plot(beside, [mean(values) for values in found], style, color=colour, markersize=5, label=name)
         ax.vlines(beside, [*map(min, found)], [*map(max, found)], color=colour, linewidth=1.5)
     ax.set_xscale("log")
     log_ticks(ax, KS)

@@ -4,8 +4,8 @@ import torch
 
 
 def mixed_advantages(scores, group):
-    """Every group has answers to different prompts."""
-    grouped = scores.view(group, -1)
+    """Mean and deviation are those of a column: answers in the same place to every prompt."""
+    grouped = scores.view(-1, group)
     return ((grouped - grouped.mean(0)) / (grouped.std(0) + 1e-4)).flatten()
 
 

@@ -13,20 +13,21 @@ from course_utils.plots import COLOURS, INK, bands, caption, figure
 
 
 def one_hill_for_two(apart: int = 8, share: float = 0.6, title: str = "") -> None:
-    """The teacher's two hills, and the nearest single hill by either KL."""
+    """The teacher's two hills, and the nearest bell by either KL."""
     teacher = two_hills(apart, share)
     where = rare(teacher)
-    _, axes = figure(title or "The nearest single hill, by either KL", "token", "probability", columns=2)
+    _, axes = figure(title or "The nearest bell, by either KL", "token", "probability", columns=2)
     for ax, direction, colour in zip(axes, ("forward", "reverse"), COLOURS, strict=False):
         student, kl = nearest_hill(teacher, direction)
         ax.bar(TOKENS, teacher.softmax(-1), color="none", edgecolor=INK, label="teacher")
         ax.plot(TOKENS, student, "o-", color=colour, markersize=4, label="student")
         ax.set(title=f"{direction} KL: {kl:.2f} nats", ylim=(0, 0.55))
         ax.legend()
-        print(f"{direction}: {student[where].sum():.0%} of the student's words are hardly ever the teacher's")
+        share = student[where].sum()
+        print(f"{direction}: {share:.0%} of the student's tokens, where the teacher has under 1% each")
     caption(
-        "A teacher with two hills, and the single hill with the least KL from it, over sixteen tokens.",
-        seen="two panels with the same two hills of bars; the student is another hill in each",
+        "A teacher with two hills, and the bell with the least KL from it, over sixteen tokens.",
+        seen="two panels with the same two hills of bars; the student is another bell in each",
     )
 
 
@@ -115,11 +116,8 @@ def who_writes(ways: Mapping[str, tuple[str, str, str]]) -> None:
         author = picture.box(7.6, y, 4.6, 2.6, writer, kinds.get(writer))
         text = picture.box(14, y, 4, 2.6, "answer", "sampled")
         picture.arrow(author, text)
-        if judge:
-            critic = picture.box(JUDGE, y, ROOM - JUDGE, 2.6, f"{judge}: {says}", kinds.get(judge))
-            picture.arrow(critic, text)
-        else:
-            picture.text(JUDGE, y + 1.3, says)
+        critic = picture.box(JUDGE, y, ROOM - JUDGE, 2.6, f"{judge}: {says}", kinds.get(judge))
+        picture.arrow(critic, text)
     picture.key()
 
 
@@ -142,7 +140,7 @@ def mean_of_tokens(answers: Sequence[tuple[Sequence[str], Sequence[float]]]) -> 
 def pushed(words: Sequence[str], student: Sequence[float], teacher: Sequence[float]) -> None:
     """What the log-ratio of each sampled token does: probabilities of both models -> advantage."""
     advantages = [math.log(q / p) for p, q in zip(student, teacher, strict=True)]
-    ways = ["down" if a < -0.005 else "up" if a > 0.005 else "stays" for a in advantages]
+    ways = ["down" if a < -0.005 else "up" if a > 0.005 else "nowhere" for a in advantages]
     picture = Picture("Which way does each draw push its own token?")
     picture.strip(picture.bottom + 0.4, words, "sampled", left=8.5, name="sampled")
     picture.row("p, the student", student, "trained", digits=2)

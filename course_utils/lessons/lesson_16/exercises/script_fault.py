@@ -1,6 +1,8 @@
 """Lesson 16, script_fault: bug hunt, the log of a step."""
 
 import itertools
+import math
+import operator
 
 import numpy as np
 
@@ -208,6 +210,16 @@ HUNT_MISTAKES = [
         "Equal divisors can all be wrong. Compare each with the target tokens of all processes.",
         lambda rows, weights, tokens, divisors: script_fault(
             rows, weights, tokens, [sum(tokens)] * 2 if len(set(divisors)) == 1 else divisors
+        ),
+    ),
+    (
+        "Target tokens over divisors can add up to 1 although the divisors are wrong. Each divisor must be "
+        "the number of target tokens of all processes.",
+        lambda rows, weights, tokens, divisors: script_fault(
+            rows,
+            weights,
+            tokens,
+            [sum(tokens) if math.isclose(sum(map(operator.truediv, tokens, divisors)), 1) else 0],
         ),
     ),
     (

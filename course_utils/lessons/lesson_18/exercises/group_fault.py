@@ -16,8 +16,13 @@ def _advantage_functions():
         (batch_advantages,),
         (centred_advantages,),
         (_by_columns,),
-        (lambda scores, group: scores - scores.mean(),),
+        (_centred_on_the_batch,),
     ]
+
+
+def _centred_on_the_batch(scores, group):
+    """Another mean of the whole batch."""
+    return scores - scores.mean()
 
 
 def _by_columns(scores, group):
@@ -67,6 +72,33 @@ def _fault_in_one_batch(advantages):
     return "whole batch"
 
 
+def _fault_by_changes(advantages):
+    """Right: three prompts; changes another prompt's first answer, then the second one of the same prompt."""
+    base, other, own = (
+        advantages(torch.tensor(scores), 2)[0]
+        for scores in ([1.0, 0, 1, 0, 0, 1], [1.0, 0, 0, 0, 0, 1], [1.0, 1, 1, 0, 0, 1])
+    )
+    if other == base:
+        return "sound"
+    return "mixed" if own == base else "whole batch"
+
+
+def _fault_by_another_place(advantages):
+    """Right, with three prompts of three: does another prompt's second answer matter, does its first?"""
+    scores = torch.tensor([1.0, 0, 2, 0, 1, 1, 2, 0, 1])
+    second, first = scores.clone(), scores.clone()
+    second[4], first[3] = 5, 5
+    base, second, first = (advantages(each, 3)[0] for each in (scores, second, first))
+    if second != base:
+        return "whole batch"
+    return "mixed" if first != base else "sound"
+
+
+def _fault_by_size(advantages):
+    found = advantages(SILENT, 2).abs().max()
+    return "sound" if found == 0 else "whole batch" if found > 0.8 else "mixed"
+
+
 FAULT_MISTAKES = [
     (
         "The two faults are swapped: if prompts are mixed, first answers are compared with first answers, so "
@@ -103,6 +135,11 @@ FAULT_MISTAKES = [
         "advantages are 0.",
         _fault_unless_ours,
     ),
+    (
+        "You call the mean of the whole batch, without a division, mixed. The size of an advantage depends "
+        "on the division, too: ask where the advantages are 0.",
+        _fault_by_size,
+    ),
 ]
 
 EXERCISE = Exercise(
@@ -123,7 +160,7 @@ EXERCISE = Exercise(
         (lambda advantages: None, "Is there a return"),
         (lambda: "mixed", "should take the arguments"),
     ],
-    right=[_fault_in_three_prompts, _fault_in_one_batch],
+    right=[_fault_in_three_prompts, _fault_in_one_batch, _fault_by_changes, _fault_by_another_place],
     hints=(
         "Choose the scores by hand. What does a sound function return for two prompts without a signal, one "
         "all right and one all wrong? And if both prompts have the scores 1, 0?",
