@@ -17,6 +17,7 @@ from course_utils.making.checksums import write_sums
 from course_utils.making.pocket.card import figures, write_card
 from course_utils.making.pocket.datasets import write_data
 from course_utils.making.pocket.train import (
+    BEGINNINGS,
     CONTEXT,
     HELD_OUT_SEED,
     HELD_OUT_WINDOWS,
@@ -35,7 +36,6 @@ from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed for evaluation during training
-BEGINNINGS = ("The capital of France is", "Once upon a time, there was a")  # continued on the way
 PLACES = {"small": SHIPPED["pocket-s"], "medium": POCKET}  # the large one: home()/models
 
 

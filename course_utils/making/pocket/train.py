@@ -24,6 +24,7 @@ from course_utils.world.stories import story
 
 LOG_EVERY = 100  # steps
 EARLY = (10, 30, 100, 250)  # steps after which a run is evaluated before its first regular time
+BEGINNINGS = ("The capital of France is", "Once upon a time, there was a")  # continued at each evaluation
 VOCAB, CONTEXT = 6144, 256
 BATCH, MICRO_BATCH = 16, 8  # windows per step and per micro-batch: eight fit the cache
 LR_FLOOR, WARMUP_STEPS, WEIGHT_DECAY, CLIP = 0.02, 150, 0.05, 1.0
