@@ -32,7 +32,7 @@ SHOWN = 160  # characters of a document
 
 
 def reports() -> dict[str, dict]:
-    """{name: evaluation.json, and the sizes of config.json} of the models that were made, the smallest first."""
+    """{name: evaluation.json, and the sizes of config.json} of the models made, the smallest first."""
     return {folder.name: report_of(folder) for folder in FOLDERS if folder.exists()}
 
 
