@@ -46,7 +46,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size("pocket-s", 2, 128, 2, 4e-3),
+    "small": Size("pocket-s", 2, 128, 2, 3.2e-2),
     "medium": Size("pocket-gpt2", 4, 256, 4, 4e-3),
     "large": Size("pocket-l", 7, 448, 7, 4e-3),
 }
