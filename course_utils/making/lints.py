@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import io
 import math
 import re
@@ -40,7 +41,7 @@ from course_utils.terminal import Parser
 MOST_CLAIMS = 12
 MOST_PREDICTIONS = 3
 SIGHT = 30  # visible lines: about a screen
-NOT_MEASURED = {"session", "SEED", "options", "base", "tokenizer", "model"}
+NOT_MEASURED = {"session", "SEED", "options", "base", "tokenizer", "model", *dir(builtins)}
 DEVIATIONS = 3  # required distance of the seeds' mean from the bound, in standard deviations
 PER_CENT = re.compile(
     r"\b(shares?|fractions?|accurac(y|ies)|proportions?|probabilit(y|ies)|per cent)\b", re.I
