@@ -88,6 +88,22 @@ def _skipping(*skipped):
     return wrong
 
 
+def _dividing(is_right):
+    """A wrong script_fault that takes divisors for right where is_right(tokens, divisors)."""
+
+    def wrong(rows, weights, tokens, divisors):
+        return script_fault(rows, weights, tokens, [sum(tokens) if is_right(tokens, divisors) else 0])
+
+    return wrong
+
+
+def _each(is_right):
+    """is_right(own tokens, divisor, tokens) for each process."""
+    return lambda tokens, divisors: all(
+        is_right(own, divisor, tokens) for own, divisor in zip(tokens, divisors, strict=True)
+    )
+
+
 HUNT_MISTAKES = [
     ("You always return the same verdict, whatever the log says.", lambda *log: "right"),
     ("You always return the same verdict, whatever the log says.", lambda *log: "division"),
@@ -149,63 +165,37 @@ HUNT_MISTAKES = [
     ),
     (
         "A divisor that is off by one is wrong, too.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if abs(d - sum(tokens)) <= 1 else 0 for d in divisors]
-        ),
+        _dividing(_each(lambda own, divisor, tokens: abs(divisor - sum(tokens)) <= 1)),
     ),
     (
         "Every divisor must be the number of target tokens of all processes. A right sum does not make each "
         "divisor right.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if sum(divisors) == len(rows) * sum(tokens) else 0]
-        ),
+        _dividing(lambda tokens, divisors: sum(divisors) == len(tokens) * sum(tokens)),
     ),
     (
         "The divisors need not add up to the number of target tokens of all processes. Each of them must be "
         "that number.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if sum(divisors) == sum(tokens) else 0]
-        ),
+        _dividing(lambda tokens, divisors: sum(divisors) == sum(tokens)),
     ),
     (
         "A process that divides by its own target tokens makes its own mean. Each divisor must be the number "
         "of target tokens of all processes.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if list(divisors) == list(tokens) else 0]
-        ),
+        _dividing(_each(lambda own, divisor, tokens: divisor == own)),
     ),
     (
         "A process that divides by its own target tokens makes its own mean. Each divisor must be the number "
         "of target tokens of all processes.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows,
-            weights,
-            tokens,
-            [
-                sum(tokens) if divisor in (sum(tokens), own) else 0
-                for own, divisor in zip(tokens, divisors, strict=True)
-            ],
-        ),
+        _dividing(_each(lambda own, divisor, tokens: divisor in (sum(tokens), own))),
     ),
     (
         "You expect of each process its own target tokens times the number of processes: that averages the "
         "means. Each divisor must be the number of target tokens of all processes.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows,
-            weights,
-            tokens,
-            [
-                sum(tokens) if divisor == own * len(tokens) else 0
-                for own, divisor in zip(tokens, divisors, strict=True)
-            ],
-        ),
+        _dividing(_each(lambda own, divisor, tokens: divisor == own * len(tokens))),
     ),
     (
         "You expect the target tokens of all, times the number of processes. The divisors of the log count "
         "the averaging already.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows, weights, tokens, [sum(tokens) if d == len(tokens) * sum(tokens) else 0 for d in divisors]
-        ),
+        _dividing(_each(lambda own, divisor, tokens: divisor == len(tokens) * sum(tokens))),
     ),
     (
         "Equal divisors can all be wrong. Compare each with the target tokens of all processes.",
@@ -216,25 +206,12 @@ HUNT_MISTAKES = [
     (
         "Target tokens over divisors can add up to 1 although the divisors are wrong. Each divisor must be "
         "the number of target tokens of all processes.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows,
-            weights,
-            tokens,
-            [sum(tokens) if math.isclose(sum(map(operator.truediv, tokens, divisors)), 1) else 0],
-        ),
+        _dividing(lambda *log: math.isclose(sum(map(operator.truediv, *log)), 1)),
     ),
     (
         "You accept a process that divides by its own tokens times the number of processes, which averages "
         "the means.",
-        lambda rows, weights, tokens, divisors: script_fault(
-            rows,
-            weights,
-            tokens,
-            [
-                sum(tokens) if divisor in (sum(tokens), own * len(tokens)) else 0
-                for own, divisor in zip(tokens, divisors, strict=True)
-            ],
-        ),
+        _dividing(_each(lambda own, divisor, tokens: divisor in (sum(tokens), own * len(tokens)))),
     ),
     (
         "Return the first fault in this order: rows, starts, division.",
