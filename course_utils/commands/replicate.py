@@ -104,7 +104,8 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
 def print_row(row: Row, found: dict) -> None:
     """The row on every model it was measured on, the new one last."""
     print(f"\n{row.lesson} {row.quantity} ({row.unit}); control: {row.control}")
-    for each in [*stored_rows(row.lesson), found]:
+    others = [each for each in stored_rows(row.lesson) if each["model"]["name"] != found["model"]["name"]]
+    for each in [*others, found]:
         values = ", ".join(f"{value:.3g}" for value in each["values"])
         controls = ", ".join(f"{value:.3g}" for value in each["controls"])
         print(f"  {each['model']['name']:28.28}  {values}; control {controls}: {row.outcome(each)}")

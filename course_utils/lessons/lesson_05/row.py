@@ -31,7 +31,7 @@ ROW = Row(
     published=(
         Published(
             figure="attention alone is behind the MLP alone with as many values, and adds nothing to it",
-            source="Thinking Machines 2025, LoRA without regret",
+            source="Schulman and others 2025, LoRA Without Regret, thinkingmachines.ai/blog/lora",
             verdict="same direction",
             difference="the loss on instructions and reasoning, Llama 3 and Qwen 3; curves, no ratio",
         ),

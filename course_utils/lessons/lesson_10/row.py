@@ -24,7 +24,7 @@ ROW = Row(
             figure="score and length correlate by .72, .55 and .67 in three data sets",
             source="Singhal et al. 2023, arXiv 2310.03716",
             verdict="same direction",
-            difference="a correlation over answers, Llama-7B, people's choices; here a text is added",
+            difference="a mean correlation over answers to a prompt, Llama-7B; here a text is added",
             looked_up=False,
         ),
     ),

@@ -26,10 +26,9 @@ ROW = Row(
     published=(
         Published(
             "fine-tuned on invented facts, GPT-3 gives 96.7% in the direction read and 0.1% in the other",
-            "Berglund and others 2023, arXiv 2309.12288, descriptions before names",
+            "Berglund and others 2023, arXiv 2309.12288, descriptions before names (their scaling.csv)",
             "same direction",
             "0.001 times; here some backwards answers are right, of seven kinds of facts with few subjects",
-            looked_up=False,
         ),
         Published(
             "the reversal fails in all sizes and families tried, and augmentation does not help",

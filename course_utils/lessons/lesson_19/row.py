@@ -34,15 +34,13 @@ ROW = Row(
             "on-policy distillation takes 9 to 30 times less compute than training on the teacher's answers",
             "Lu and others 2025, On-Policy Distillation, thinkingmachines.ai/blog/on-policy-distillation",
             "not comparable",
-            "compute to reach a score on AIME 2024, against fine-tuning; here answers for equal gradients",
-            looked_up=False,
+            "compute to a score on AIME 2024, fine-tuning extrapolated; here answers for equal gradients",
         ),
         Published(
             "7 to 10 times fewer gradient steps than reinforcement learning to the same result",
             "Lu and others 2025, On-Policy Distillation, thinkingmachines.ai/blog/on-policy-distillation",
             "same direction",
             "steps to a result, at one log-ratio a token; here answers for equal gradients, at the exact KL",
-            looked_up=False,
         ),
     ),
 )
