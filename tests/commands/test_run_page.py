@@ -1,8 +1,10 @@
 import re
+from types import SimpleNamespace
 
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from course_utils.commands import run_page as page_of_run
+from course_utils.replicate import page as page_of_replicate
 
 RESULTS = {"model": "pocket", "scale": "quick", "seed": 0, "jobs": 2, "seconds": 3832.7}
 RESULTS |= {"created": "2026-01-02T03:04:05", "versions": {"python": "3.11", "torch": "2"}}
@@ -129,3 +131,16 @@ def test_a_tagged_cell_has_the_headlines_figure_wherever_it_stands():
         lesson.cells[1].metadata.tags = ["headline-figure"]
         found = page_of_run.headline_figure(lesson)
         assert (found["claim"], found["alt"]) == (head, 'of "B"')
+
+
+def test_rows_on_other_models_stand_below_the_lessons(monkeypatch):
+    assert "<h2>Does it hold on other models?</h2>" in page([lesson("01_a")], [])
+    row = {"row": SimpleNamespace(lesson="03", quantity="a < b"), "cells": {"m": {"outcome": "differs"}}}
+    models = [{"name": "m", "title": "A model"}, {"name": "n", "title": "Another"}]
+    monkeypatch.setattr(page_of_replicate, "table", lambda: {"models": models, "rows": [row]})
+    html = page([lesson("01_a")], [])
+    assert "03: a &lt; b</th>" in html
+    assert re.findall('data-name="(.*?)" class="(.*?)">(.*?)<', html) == [
+        ("A model", "bad", "differs"),
+        ("Another", "note", "not run"),
+    ]
