@@ -362,6 +362,7 @@ def _name_the_ends(ax: Axes, drawn: Sequence[mpl.lines.Line2D], room: float = 0.
     ends = [line.get_xydata()[-1] for line in drawn if len(line.get_xydata())]
     if len({float(x) for x, _ in ends}) != 1 or max(len(line.get_label()) for line in drawn) > 18:
         return False
+    ax.autoscale_view()  # else the heights are of the axis before these lines
     heights = sorted(ax.transAxes.inverted().transform(ax.transData.transform(ends))[:, 1])
     if any(high - low < room for low, high in itertools.pairwise(heights)):
         return False

@@ -58,8 +58,8 @@ def loss_by_tokens(found: dict[str, dict]) -> None:
         name: ([row["tokens"] / 1e6 for row in each["curve"]], [row["loss"] for row in each["curve"]])
         for name, each in found.items()
     }
-    title = "More weights, a lower loss at equal reading"
-    lines(curves, title, "millions of tokens read", "loss (nats a token)")
+    title = "At the end, more weights predict better"
+    lines(curves, title, "millions of tokens read", "loss (nats a token)", logx=True)
 
 
 def made_page() -> str:
