@@ -74,7 +74,9 @@ NEW = "new"  # the parts of a book until all are made
 OTHER_BOOK = "Name a new folder: --out FOLDER"
 HERE = Path(__file__).parent  # folder of the style sheets
 # in this order, the first on the second page, before the lessons; other guides follow
-GUIDES = "symptoms holds made places workshop plans scripts seats contributing drawing security faults".split()
+GUIDES = (
+    "symptoms holds made places workshop plans scripts seats contributing drawing security faults".split()
+)
 FRONT = "00"  # lesson whose headline figure is on the front page
 PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+\-.!|$~^:])")  # of Markdown; the templates escape HTML's
 LINK_TO_HEADING = re.compile(r"(\]\((?:[^)\s#:]+\.ipynb)?#)([^)\s]+)")

@@ -31,11 +31,12 @@ def cell(row: Row, found: dict) -> dict:
 
 
 def table() -> dict:
-    """{"models": titles, "rows": [{"row", "cells": {model: cell}}]}; models by size."""
-    rows, sizes = [], {}
+    """{"models": titles, "rows": [{"row", "cells": {model: cell}}], "hours"}; models by size."""
+    rows, sizes, minutes = [], {}, 0.0
     for lesson, row in all_rows().items():
         found = {each["model"]["name"]: each for each in stored_rows(lesson)}
         sizes |= {name: each["model"]["parameters"] for name, each in found.items()}
+        minutes += sum(each["minutes"] for each in found.values())
         rows.append({"row": row, "cells": {name: cell(row, each) for name, each in found.items()}})
     models = sorted(sizes, key=sizes.__getitem__)
     return {
@@ -43,11 +44,12 @@ def table() -> dict:
             {"name": name, "title": TITLES.get(name, name), "parameters": sizes[name]} for name in models
         ],
         "rows": rows,
+        "hours": minutes / 60,
     }
 
 
 def holds_page() -> str:
-    """The guide's text: a heading, first sentences, the table in HTML."""
+    """The guide's text: the table of outcomes in HTML, then a section a row."""
     return templates.get_template("holds.md").render(table())
 
 

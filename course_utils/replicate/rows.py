@@ -53,6 +53,7 @@ class Row:
 
     lesson: str
     claim: str
+    headline: str
     quantity: str
     unit: str
     control: str

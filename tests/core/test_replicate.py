@@ -39,7 +39,7 @@ def line(monkeypatch):
         return {"validation": abs(point["lr"] - 1e-2), "score": seed + point["lr"]}
 
     row = Row(
-        *("03", "c", "q", "u", "control", "why", "line", {"a": Arm({"way": "a"}, 1e-2)}),
+        *("03", "c", "headline", "q", "u", "control", "why", "line", {"a": Arm({"way": "a"}, 1e-2)}),
         value=lambda results, rates: results["a"]["score"],
         of_control=lambda results, rates: rates["a"],
         at_least=0,
@@ -66,7 +66,7 @@ def test_an_arm_can_take_the_rate_of_another_and_lists_are_left_out(monkeypatch,
 
     arms = {"b": Arm({"way": "b"}, rate_of="a"), "a": Arm({"way": "a"}, 1e-3)}
     row = Row(
-        *("03", "c", "q", "u", "control", "why", "two", arms),
+        *("03", "c", "headline", "q", "u", "control", "why", "two", arms),
         value=lambda results, rates: results["b"]["validation"],
         of_control=lambda results, rates: 0.0,
         at_least=0,

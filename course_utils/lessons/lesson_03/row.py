@@ -6,6 +6,7 @@ from course_utils.replicate.rows import Arm, Published, Row
 ROW = Row(
     lesson="03",
     claim="best_rate",
+    headline="LoRA's best rate is several times higher than full fine-tuning's",
     quantity="LoRA's best rate over full fine-tuning's, after 30 steps",
     unit="times",
     control="the same rate for both",

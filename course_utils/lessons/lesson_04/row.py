@@ -7,6 +7,7 @@ from course_utils.replicate.rows import Arm, Published, Row
 ROW = Row(
     lesson="04",
     claim="rank_one_keeps",
+    headline="rank 1 of a change keeps most of its gain",
     quantity="the share of the gain on held-out answers that is left if each matrix's change, after 30 steps "
     "of all matrices, is cut to rank 1",
     unit="share",

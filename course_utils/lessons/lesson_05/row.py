@@ -14,6 +14,7 @@ def over_all(place: str, results: Results) -> float:
 ROW = Row(
     lesson="05",
     claim="attention_is_slower",
+    headline="LoRA on the attention alone learns new facts more slowly",
     quantity="the loss on new facts after 150 steps of LoRA on the attention, over that of LoRA on all "
     "linear layers with about as many values; both are measured on the facts that they learn",
     unit="times",

@@ -12,6 +12,7 @@ def over_whole(base: str, results: Results) -> float:
 ROW = Row(
     lesson="06",
     claim="lora_over_four_bits",
+    headline="four bits cost little after tuning",
     quantity="the held-out loss of LoRA over NF4, over that of LoRA over fp32, after 60 steps",
     unit="times",
     control="LoRA over weights of 2 bits",

@@ -13,6 +13,7 @@ def over_lora(arm: str, results: Results) -> float:
 ROW = Row(
     lesson="07",
     claim="prompt_against_lora",
+    headline="a soft prompt has a higher loss than LoRA with as many values",
     quantity="the held-out loss of a soft prompt over that of LoRA of rank 1 on query, key and value, with "
     "as many values, after 50 steps",
     unit="times",

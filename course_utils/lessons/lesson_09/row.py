@@ -6,6 +6,7 @@ from course_utils.replicate.rows import Arm, Published, Row
 ROW = Row(
     lesson="09",
     claim="other_facts",
+    headline="facts without a question in tuning are answered, too",
     quantity="the share of right short answers about facts that tuning had no question about, of those facts "
     "that the base model completes in a statement",
     unit="share",

@@ -8,6 +8,7 @@ CHANGE = "a neutral story: change"
 ROW = Row(
     lesson="10",
     claim="length_counts",
+    headline="a longer answer scores higher, if people chose it more often",
     quantity="how much a neutral story behind a good one raises its score, if the longer story was chosen in "
     "three of four pairs",
     unit="standard deviations",

@@ -12,6 +12,7 @@ def fall(run):
 ROW = Row(
     lesson="12",
     claim="gold_falls",
+    headline="the true score falls while PPO trains on a learned one",
     quantity="fall of the gold score from its peak within 20 iterations of PPO without a KL penalty",
     unit="points of a score from 0 to 1",
     control="with a penalty of 0.1, at the same rate, which earns most reward with it",

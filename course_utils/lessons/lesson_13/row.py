@@ -8,6 +8,7 @@ POINT = {"beta": BETA, "steps": TUNED_PAIRS // BATCH, "trained": True}
 ROW = Row(
     lesson="13",
     claim="chosen_answers",
+    headline="DPO makes the chosen answers less likely, too",
     quantity="change of the log-probability of the chosen answers of training pairs, after DPO on 512 pairs",
     unit="nats an answer",
     control="tuning on the chosen answers alone, at the same rate and for as many steps",

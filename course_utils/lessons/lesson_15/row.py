@@ -11,6 +11,7 @@ def reversed_share(run):
 ROW = Row(
     lesson="15",
     claim="one_direction",
+    headline="a fact read in one direction is rarely found backwards",
     quantity="facts found backwards, over those found forwards, after reading them in one direction",
     unit="times",
     control="after sentences in both directions",

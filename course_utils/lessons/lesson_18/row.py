@@ -12,6 +12,7 @@ def kept(results, arm):
 ROW = Row(
     lesson="18",
     claim="random_rewards",
+    headline="random rewards raise nothing",
     quantity="right answers to held-out lists after GRPO with random rewards, over the start's",
     unit="times",
     control="with the verifier's rewards, at the same rate",

@@ -16,6 +16,7 @@ def spread(run, loss):
 ROW = Row(
     lesson="19",
     claim="answers_needed",
+    headline="GRPO needs many times the answers of an exact KL",
     quantity="answers that GRPO needs for gradients that agree as well as the exact KL's, over its own",
     unit="times",
     control="over those of one sampled log-ratio a token",
