@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,28 @@ def sweep(
         return run
 
     return register
+
+
+def forget() -> None:
+    """Empty the lessons' caches: what follows is another model's, or a short form."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("course_utils.lessons."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+@contextmanager
+def on_model(name: str) -> Iterator[None]:
+    """In this block experiments run on the model of that name, in place of the pocket model."""
+    from course_utils.models import standing_in
+
+    forget()
+    try:
+        with standing_in(name):
+            yield
+    finally:
+        forget()
 
 
 _asked: list | None = None  # the arguments of few(), in a short form

@@ -16,7 +16,7 @@ from course_utils.replicate.measure import Journal, measure
 from course_utils.replicate.page import write_holds
 from course_utils.replicate.rows import Row, all_rows
 from course_utils.replicate.stored import STORED, file_name, stored_rows
-from course_utils.stored_runs import load_experiments, load_sweep
+from course_utils.stored_runs import load_experiments, load_sweep, on_model
 from course_utils.terminal import Parser, plain_line
 
 SEEDS = 3
@@ -76,8 +76,6 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
     import torch
     import transformers
 
-    from course_utils.models import standing_in
-
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions["transformers"] = transformers.__version__
     conditions = {"model": about["weights"], "rests_on": load_sweep(row.sweep)["rests_on"]}
@@ -85,7 +83,7 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
         home() / "replications" / file_name(row.lesson, about["name"], ".part"), ANOTHER, None
     )
     began = time.perf_counter()
-    with standing_in(about["name"]):
+    with on_model(about["name"]):
         measured = measure(row, seeds, Journal(unfinished, conditions))
     unfinished.unlink(missing_ok=True)
     return {

@@ -9,7 +9,6 @@ import copy
 import functools
 import json
 import math
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,7 +16,7 @@ from course_utils.data import DATA
 from course_utils.home import write_whole
 from course_utils.making.trajectories.stored import TOLERANCE
 from course_utils.models import load_folder
-from course_utils.stored_runs import SWEEPS, known_sweep, short_form
+from course_utils.stored_runs import SWEEPS, forget, known_sweep, short_form
 
 SHORT_FORMS = DATA / "short_forms"
 KEPT_SETTINGS = ("lr", "weight_decay", "betas", "eps")
@@ -102,15 +101,6 @@ def _step_of(optimizer):
 def _as_json(values):
     """A copy with JSON types, floats with seven digits."""
     return json.loads(json.dumps(values), parse_float=lambda text: float(f"{float(text):.7g}"))
-
-
-def forget() -> None:
-    """Empty the lessons' caches, so that full runs and short forms do not share results."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("course_utils.lessons."):
-            for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear"):
-                    value.cache_clear()
 
 
 def faults_between(stored, now, where: str = "") -> list[str]:

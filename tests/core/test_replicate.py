@@ -7,12 +7,11 @@ from datetime import date
 import pytest
 
 from course_utils.making.sweeps import differences
-from course_utils.models import standing_in
 from course_utils.replicate.measure import Journal, at_step, measure, numbers_of, search_rate
 from course_utils.replicate.page import CSV, PAGE, holds_csv, holds_page
 from course_utils.replicate.rows import Arm, Row, all_rows
 from course_utils.replicate.stored import STORED, read_row, row_faults
-from course_utils.stored_runs import SWEEPS, load_experiments, sweep
+from course_utils.stored_runs import SWEEPS, load_experiments, on_model, sweep
 
 
 @pytest.mark.parametrize("best", [-3, -1, 0, 2])
@@ -131,7 +130,7 @@ def test_a_run_of_each_row_comes_out_again(path):
     found = read_row(path)
     row, index = all_rows()[found["lesson"]], date.today().toordinal() % len(found["seeds"])
     [(name, arm), *_] = row.arms.items()
-    with standing_in("pocket-s"):
+    with on_model("pocket-s"):
         now = SWEEPS[row.sweep].run(arm.at(found["rates"][index].get(name)), found["seeds"][index])
     runs = [results[name] for results in found["results"]]
     faults = differences(

@@ -9,7 +9,7 @@ import functools
 import random
 
 from course_utils.lessons.lesson_12.experiments import Follower, policy_parts, tuned_parts
-from course_utils.stored_runs import CHOICE, few, sweep
+from course_utils.stored_runs import CHOICE, few, on_model, sweep
 
 PAIRS, BATCH = 1024, 8
 TUNED_PAIRS = 512  # as many as the lesson trains on
@@ -40,6 +40,24 @@ def dpo_rates(point: dict, seed: int) -> dict:
     values = values_on(policy, "validation", point)
     found = {f"validation_{name}": mean(values[name]) for name in ("loss", "accuracy", "margin")}
     return found | on_trained(policy) if point.get("trained") else found
+
+
+@sweep(
+    "dpo_sizes",
+    points=[
+        {"model": "pocket-s", "lr": 8e-5},
+        {"model": "pocket-s", "lr": 8e-4},
+        {"model": "pocket", "lr": 8e-5},
+    ],
+    seeds=range(3),
+)
+def dpo_sizes(point: dict, seed: int) -> dict:
+    """Why the row of pocket-s differs: DPO of both models at lower and higher rates, see dpo_rates."""
+    with on_model(point["model"]):
+        steps = TUNED_PAIRS // BATCH
+        return dpo_rates(
+            {"loss": "dpo", "beta": BETA, "lr": point["lr"], "steps": steps, "trained": True}, seed
+        )
 
 
 @sweep("dpo", points=[{"loss": "dpo", "beta": BETA, "lr": LR}], sampled=True, early=EARLY)
