@@ -26,8 +26,8 @@ def shown(values: Iterable[float]) -> str:
 
 def cell(row: Row, found: dict) -> dict:
     """A model's cell: its values, the control's, and whether it agrees."""
-    outcome = row.outcome(found)
-    return {"values": shown(found["values"]), "controls": shown(found["controls"]), "outcome": outcome}
+    numbers = {name: shown(found[name]) for name in ("values", "controls")}
+    return numbers | {"outcome": row.outcome(found), "reason": row.reason(found)}
 
 
 def table() -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from course_utils import lessons
@@ -48,7 +48,7 @@ class Row:
 
     value and of_control take the results and rates of one seed. choose_by: the number of a run, on validation
     data, whose smallest value chooses an arm's rate: on a seed that is not reported, or on each seed.
-    at_least, at_most: where the row agrees with the lesson.
+    at_least, at_most: where the row agrees with the lesson. whys: {model: why it differs there}.
     """
 
     lesson: str
@@ -67,15 +67,20 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     published: tuple[Published, ...] = ()
+    whys: Mapping[str, str] = field(default_factory=dict)
     untestable: Callable[[Results], str] = lambda results: (
         ""
     )  # why a model cannot show it, from a seed's results
 
     def outcome(self, found: Mapping) -> str:
         """agrees, differs, or not testable: of a stored row."""
-        if any(self.untestable(results) for results in found["results"]):
+        if self.reason(found):
             return "not testable"
         return "agrees" if self.agrees(found["values"]) else "differs"
+
+    def reason(self, found: Mapping) -> str:
+        """Why a stored row is not testable; "" if it is."""
+        return next(filter(None, map(self.untestable, found["results"])), "")
 
     def agrees(self, values: list[float]) -> bool:
         """Whether the value of every seed lies within the row's bounds."""

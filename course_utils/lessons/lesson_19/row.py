@@ -44,4 +44,7 @@ ROW = Row(
             "steps to a result, at one log-ratio a token; here answers for equal gradients, at the exact KL",
         ),
     ),
+    untestable=lambda results: (
+        "" if results["same prompts"]["start_right"] >= 0.02 else "the start gets nearly no list right"
+    ),
 )
