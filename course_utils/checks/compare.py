@@ -127,7 +127,7 @@ class Comparison:
         return shows
 
     def _example(self, fn: Callable, aspect: str, expected: list[_Run]) -> str:
-        """The first small input with a wrong result, as a line, or ""."""
+        """The first small input with a wrong result, one with small results if there is one; or ""."""
         if aspect not in ("kind", "result"):
             return ""
         mine = [self._run(fn, right.call) for right in expected]
@@ -136,7 +136,7 @@ class Comparison:
             for own, right in zip(mine, expected, strict=True)
             if not self._same("result", own, right)
         ]
-        return next(filter(None, lines), "")
+        return max(lines, key=lambda line: ("Expected:" in line, line != ""), default="")
 
     def _run(self, fn: Callable, one: Call) -> _Run:
         run = _Run(self.reference, fn, one)

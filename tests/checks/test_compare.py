@@ -47,6 +47,12 @@ def test_a_mistake_is_shown_on_a_small_input():
     assert told(MISTAKES[0][1], inputs=long) == "This adds."
 
 
+def test_an_example_with_small_results_is_preferred():
+    call = compare(lambda n: [0] * n, [(90,), (2,)], mistakes=[("One too many.", lambda n: [0] * (n + 1))])
+    with pytest.raises(Mistake, match=r"too many.\nGiven: n = 2. Expected: \[0, 0\]. Came: \[0, 0, 0\]."):
+        call(lambda n: [0] * (n + 1))
+
+
 def test_a_function_that_was_given_is_named():
     def doubled(x):
         return 2 * x
