@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -111,16 +112,22 @@ class Comparison:
     def _named(self, fn: Callable, aspect: str, expected: list[_Run]) -> str | None:
         """The message of the first mistake whose wrong outcomes the learner's function shares, or None."""
         mine = [self._run(fn, right.call) for right in expected]
-        for message, wrong in self.mistakes:
-            theirs = [self._run(wrong, right.call) for right in expected]
-            differ = [i for i, right in enumerate(expected) if not self._same(aspect, theirs[i], right)]
-            stopped = [i for i, run in enumerate(mine) if run.error is not None]
-            if differ and all(self._same(aspect, mine[i], theirs[i]) for i in {*differ, *stopped}):
-                return message
-        return None
+        shared = (message for message, wrong in self.mistakes if self._shares(mine, wrong, aspect, expected))
+        return next(shared, None)
+
+    def _shares(self, mine: list[_Run], wrong: Callable, aspect: str, expected: list[_Run]) -> bool:
+        """Whether a mistake shows, and these runs are the same wherever it does or they stopped."""
+        shows = False
+        for own, right in zip(mine, expected, strict=True):
+            theirs = self._run(wrong, right.call)
+            differs = not self._same(aspect, theirs, right)
+            if (differs or own.error is not None) and not self._same(aspect, own, theirs):
+                return False
+            shows |= differs
+        return shows
 
     def _example(self, fn: Callable, aspect: str, expected: list[_Run]) -> str:
-        """The first small input with a wrong result, as a line, or ""."""
+        """The first small input with a wrong result, one with small results if there is one; or ""."""
         if aspect not in ("kind", "result"):
             return ""
         mine = [self._run(fn, right.call) for right in expected]
@@ -129,7 +136,7 @@ class Comparison:
             for own, right in zip(mine, expected, strict=True)
             if not self._same("result", own, right)
         ]
-        return next(filter(None, lines), "")
+        return max(lines, key=lambda line: ("Expected:" in line, line != ""), default="")
 
     def _run(self, fn: Callable, one: Call) -> _Run:
         run = _Run(self.reference, fn, one)
@@ -202,7 +209,7 @@ class _Run:
         for name in gradient:
             given[name].requires_grad_()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # torch.manual_seed takes a millisecond without a GPU
             return self.fn(*arguments, **options), given
 
     def names(self) -> dict:
@@ -237,7 +244,10 @@ def _copied(value: Any) -> Any:
         return type(value)(_copied(item) for item in value)
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
-    return value if callable(value) and not isinstance(value, nn.Module) else copy.deepcopy(value)
+    if isinstance(value, nn.Module):  # a model's settings take longer to copy than its weights
+        settings = [module.config for module in value.modules() if hasattr(module, "config")]
+        return copy.deepcopy(value, {id(one): one for one in settings})
+    return value if callable(value) else copy.deepcopy(value)
 
 
 def _can_learn(value: Any) -> bool:
@@ -484,6 +494,8 @@ def _in_words(value: Any, digits: int = 4) -> str:
         value = value.tolist() if value.numel() <= 12 else "x" * 1000
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_in_words(item, digits) for item in value)}]"
+    if isinstance(value, FunctionType):
+        return value.__name__.strip("_")
     return _shown(value, digits) if isinstance(value, float) else str(value)
 
 

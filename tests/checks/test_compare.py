@@ -47,6 +47,21 @@ def test_a_mistake_is_shown_on_a_small_input():
     assert told(MISTAKES[0][1], inputs=long) == "This adds."
 
 
+def test_an_example_with_small_results_is_preferred():
+    call = compare(lambda n: [0] * n, [(90,), (2,)], mistakes=[("One too many.", lambda n: [0] * (n + 1))])
+    with pytest.raises(Mistake, match=r"too many.\nGiven: n = 2. Expected: \[0, 0\]. Came: \[0, 0, 0\]."):
+        call(lambda n: [0] * (n + 1))
+
+
+def test_a_function_that_was_given_is_named():
+    def doubled(x):
+        return 2 * x
+
+    call = compare(lambda x, rule: rule(x), [(1, doubled)], mistakes=[("Call the rule.", lambda x, rule: x)])
+    with pytest.raises(Mistake, match=r"Given: x = 1, rule = doubled. Expected: 2. Came: 1."):
+        call(lambda x, rule: x)
+
+
 def test_what_came_is_shown_with_the_digits_that_tell_it_from_what_was_expected():
     near = told(lambda x, factor=2.0: x * factor + 1e-4, inputs=[(1.0,), (torch.ones(2),)], mistakes=[])
     assert near == "The result should be 2, and is 2.0001.\nGiven: x = 1."

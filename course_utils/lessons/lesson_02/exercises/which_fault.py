@@ -71,17 +71,14 @@ VERDICTS = {
 
 def _verdicts(fn):
     """(right verdict, the suspect's number, fn's verdict) for every suspect on two sets of micro-batches."""
-    found = []
     for seed, lengths in ((1, ((1, 2), (6, 5, 4))), (2, ((7, 3), (1,), (2, 1)))):
         for verdict, steps in VERDICTS.items():
             for number, step in enumerate(steps):
-                model = _tiny_model(seed)
-                found.append((verdict, number, fn(step, model, _answer_batches(seed, lengths))))
-    return found
+                yield verdict, number, fn(step, _tiny_model(seed), _answer_batches(seed, lengths))
 
 
 def _check_which_fault(fn):
-    found = _verdicts(fn)
+    found = list(_verdicts(fn))
     for _, _, said in found:
         if said not in VERDICTS:
             raise Mistake(f"Return one of {', '.join(map(repr, VERDICTS))}. Yours returns {said!r}.")
@@ -89,7 +86,7 @@ def _check_which_fault(fn):
         return
     said = [answer for *_, answer in found]
     for message, wrong in FAULT_MISTAKES:
-        if said == [answer for *_, answer in _verdicts(wrong)]:
+        if all(own == theirs for own, (*_, theirs) in zip(said, _verdicts(wrong), strict=True)):
             raise Mistake(message)
     right, _, said = next(row for row in found if row[0] != row[2])
     raise Mistake(
