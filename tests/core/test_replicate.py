@@ -10,8 +10,8 @@ from course_utils.making.sweeps import differences
 from course_utils.replicate.measure import Journal, at_step, measure, numbers_of, search_rate
 from course_utils.replicate.page import CSV, PAGE, holds_csv, holds_page
 from course_utils.replicate.rows import Arm, Row, all_rows
-from course_utils.replicate.stored import STORED, read_row, row_faults
-from course_utils.stored_runs import SWEEPS, load_experiments, on_model, sweep
+from course_utils.replicate.stored import STORED, read_row, row_faults, stored_rows
+from course_utils.stored_runs import SWEEPS, load_experiments, load_sweep, on_model, sweep
 
 
 @pytest.mark.parametrize("best", [-3, -1, 0, 2])
@@ -138,3 +138,37 @@ def test_a_run_of_each_row_comes_out_again(path):
         lambda key: statistics.stdev(run[key] for run in runs),
     )
     assert not faults
+
+
+def rows_of(lesson, model):
+    return next(row for row in stored_rows(lesson) if row["model"]["name"] == model)
+
+
+def test_each_row_that_differs_says_why():
+    for lesson, row in all_rows().items():
+        differs = {each["model"]["name"] for each in stored_rows(lesson) if row.outcome(each) == "differs"}
+        assert row.whys.keys() == differs, lesson
+
+
+def test_dpo_on_the_small_model_falls_further_on():
+    ahead = {
+        model: [run["DPO"]["trained_chosen"] - run["DPO"]["trained_rejected"] for run in found["results"]]
+        for model in ("pocket-s", "pocket")
+        for found in [rows_of("13", model)]
+    }
+    assert min(ahead["pocket-s"]) > 7.5 and max(ahead["pocket-s"]) < 9.5
+    assert min(ahead["pocket"]) > 14.5 and max(ahead["pocket"]) < 24.5
+    further = [run["result"] for run in load_sweep("dpo_sizes")["rows"] if run["point"]["lr"] == 8e-4]
+    assert all(-5.5 < run["trained_chosen"] < -1.5 for run in further)
+    assert all(19.5 < run["trained_chosen"] - run["trained_rejected"] < 25.5 for run in further)
+
+
+def test_runs_with_random_rewards_vary():
+    found = rows_of("18", "pocket")
+    assert sum(value > 1 for value in found["values"]) == 1 and max(found["values"]) < 1.085
+    assert min(found["controls"]) > 1.465
+    assert round(found["results"][0]["random"]["short_1"], 2) == 0.21
+    [lower] = [run["result"] for run in load_sweep("random_rewards")["rows"] if run["seed"] == 0]
+    assert round(lower["short_1"], 2) == 0.02 and found["rates"][0]["random"] * 0.95 == pytest.approx(
+        3e-5, 0.01
+    )

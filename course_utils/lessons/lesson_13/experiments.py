@@ -50,6 +50,7 @@ def dpo_rates(point: dict, seed: int) -> dict:
         {"model": "pocket", "lr": 8e-5},
     ],
     seeds=range(3),
+    short=(2,),  # the model of the other points starts from no artifact that ships
 )
 def dpo_sizes(point: dict, seed: int) -> dict:
     """Why the row of pocket-s differs: DPO of both models at lower and higher rates, see dpo_rates."""
