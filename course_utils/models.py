@@ -24,6 +24,7 @@ from course_utils.model_files import (
     wrong_checksums,
 )
 from course_utils.ownership import restore_command
+from course_utils.stored_runs import forget
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="nn.Module")  # for functions that return the model they were given
 MODEL_NAMES = ("auto", "pocket", "pocket-s", "pocket-l", "gpt2", "smollm2")
 POCKET = DATA / "pocket-gpt2"
-SHIPPED = {"pocket": POCKET, "pocket-s": POCKET.with_name("pocket-s")}
+SHIPPED_MODELS = {"pocket": POCKET, "pocket-s": POCKET.with_name("pocket-s")}
 # {models that are found in home()/models alone: how to get them}
 MADE_OR_FETCHED = {
     "smollm2": "python -m course_utils fetch smollm2",
@@ -48,11 +49,13 @@ _stand_ins: dict[str, str] = {}
 @contextmanager
 def standing_in(name: str, wanted: str = "pocket") -> Iterator[None]:
     """In this block `name` is loaded wherever code asks for `wanted`: experiments on another model."""
+    forget()
     _stand_ins[wanted] = name
     try:
         yield
     finally:
         del _stand_ins[wanted]
+        forget()
 
 
 class Source(NamedTuple):
@@ -103,7 +106,7 @@ def load_model(
     """
     source = resolve(name, device)
     folder = source.place if isinstance(source.place, Path) else _download(source)
-    if source.kind in SHIPPED or (folder / "checksums.json").is_file():
+    if source.kind in SHIPPED_MODELS or (folder / "checksums.json").is_file():
         _check_whole(folder, source.kind)
     return load_folder(folder, device)
 
@@ -113,8 +116,8 @@ def resolve(name: str = "auto", device: str | torch.device | None = None) -> Sou
     name = _stand_ins.get(name, name)
     if name == "auto":
         return _choose(str(device or find_device()))
-    if name in SHIPPED:
-        return Source(name, SHIPPED[name], "shipped with the course")
+    if name in SHIPPED_MODELS:
+        return Source(name, SHIPPED_MODELS[name], "shipped with the course")
     if name == "gpt2":
         return _find_gpt2() or Source("gpt2", GPT2_REPOS[0], "not on disk: loading it downloads 550 MB")
     if name in MADE_OR_FETCHED:
@@ -183,7 +186,7 @@ def _download(source: Source) -> Path:
 
 def _check_whole(folder: Path, kind: str) -> None:
     if faults := wrong_checksums(folder):
-        restore = restore_command(folder) if kind in SHIPPED else "copying or fetching it again"
+        restore = restore_command(folder) if kind in SHIPPED_MODELS else "copying or fetching it again"
         raise ModelError(f"The model is not whole: {'; '.join(faults)}. Restore it with: {restore}")
 
 

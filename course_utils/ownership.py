@@ -63,7 +63,7 @@ DAY = 24 * 3600  # seconds after which they must be leftovers of a killed proces
 WRITTEN = {  # places as listed in docs/security.md: the modules that write there
     "`COURSE_HOME` (default: your data folder)": (
         *("home", "fetch", "model_files", "checks.progress", "lessons.lesson_10.labelling"),
-        "commands.tests",
+        *("commands.tests", "replicate.measure"),
     ),
     "`work/`": ("commands.lab", "notebook_files"),
     "`runs/`, or `--out`": ("commands.run",),
@@ -75,6 +75,9 @@ WRITTEN = {  # places as listed in docs/security.md: the modules that write ther
         "commands.slides",
     ),
     "`colab/`, `README.md`": ("commands.copies", "commands.addresses"),
+    "`data/results/replications/`, `docs/holds.md`, `docs/holds.csv`": (
+        *("commands.replicate", "replicate.page"),
+    ),
     "`bench.json`, or `--out`": ("commands.bench",),
     "`--out` of `grade`, `room`": ("commands.grade", "commands.room"),
     "`OUT` of lesson 17, `OUT.part`, `.OUT.lock` beside it": (*("own.own_run", "own.report", "own.rating"),),

@@ -67,19 +67,6 @@ def forget() -> None:
                     value.cache_clear()
 
 
-@contextmanager
-def on_model(name: str) -> Iterator[None]:
-    """In this block experiments run on the model of that name, in place of the pocket model."""
-    from course_utils.models import standing_in
-
-    forget()
-    try:
-        with standing_in(name):
-            yield
-    finally:
-        forget()
-
-
 _asked: list | None = None  # the arguments of few(), in a short form
 
 

@@ -15,11 +15,11 @@ from course_utils.ownership import JSON_MARK, own_file
 from course_utils.replicate.measure import Journal, measure
 from course_utils.replicate.page import write_holds
 from course_utils.replicate.rows import Row, all_rows
-from course_utils.replicate.stored import STORED, file_name, stored_rows
-from course_utils.stored_runs import load_experiments, load_sweep, on_model
+from course_utils.replicate.stored import REPLICATIONS, file_name, stored_rows
+from course_utils.stored_runs import load_experiments, load_sweep
 from course_utils.terminal import Parser, plain_line
 
-SEEDS = 3
+DEFAULT_SEEDS = 3
 ANOTHER = "Set COURSE_HOME to another folder"
 
 
@@ -33,18 +33,18 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     parser.add_argument("lessons", nargs="+", metavar="LESSON", choices=rows, help=", ".join(rows))
     parser.add_argument("--model", required=True, help="pocket-s, smollm2, gpt2, a folder or a hub id")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="default %(default)s")
+    parser.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="default %(default)s")
     parser.add_argument(
         "--add", action="store_true", help="also into data/results/replications, and docs/holds.md"
     )
     chosen = parser.parse_args(argv)
     if chosen.seeds < 1:
         parser.error(f"--seeds is at least 1, got {chosen.seeds}")
-    about = describe(chosen.model)
+    about = identify(chosen.model)
     for lesson in chosen.lessons:
         found = replicate(rows[lesson], about, range(chosen.seeds))
         place = own_file(home() / "replications" / file_name(lesson, about["name"]), ANOTHER, None)
-        folders = [place.parent, *([STORED] if chosen.add else [])]
+        folders = [place.parent, *([REPLICATIONS] if chosen.add else [])]
         for folder in folders:
             write_whole(folder / place.name, json.dumps(JSON_MARK | found, indent=1) + "\n")
         if chosen.add:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] = ()) -> int:
     return 0
 
 
-def describe(name: str) -> dict:
+def identify(name: str) -> dict:
     """What identifies a model, after a look at whether its training fits this machine. Raises ModelError."""
     from course_utils.budget import training_need
     from course_utils.models import resolve
@@ -76,6 +76,8 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
     import torch
     import transformers
 
+    from course_utils.models import standing_in
+
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions["transformers"] = transformers.__version__
     conditions = {"model": about["weights"], "rests_on": load_sweep(row.sweep)["rests_on"]}
@@ -83,7 +85,7 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
         home() / "replications" / file_name(row.lesson, about["name"], ".part"), ANOTHER, None
     )
     began = time.perf_counter()
-    with on_model(about["name"]):
+    with standing_in(about["name"]):
         measured = measure(row, seeds, Journal(unfinished, conditions))
     unfinished.unlink(missing_ok=True)
     return {

@@ -14,7 +14,7 @@ MOST_FIGURES = 3
 
 def run_page(results: dict, figures: dict[str, dict]) -> str:
     """index.html of a run; results as in results.json, figures by lesson from headline_figure."""
-    from course_utils.replicate.page import table  # loads all lessons' experiments
+    from course_utils.replicate.page import outcome_table  # loads all lessons' experiments
 
     pages = {lesson["lesson"]: lesson["page"] for lesson in results["lessons"]}
     titles = {lesson["lesson"]: lesson["title"] for lesson in results["lessons"]}
@@ -39,7 +39,7 @@ def run_page(results: dict, figures: dict[str, dict]) -> str:
         ],
         passed=sum(lesson["status"] == "passed" for lesson in results["lessons"]),
         figures=pictures[:MOST_FIGURES],
-        holds=table(),
+        holds=outcome_table(),
     )
 
 

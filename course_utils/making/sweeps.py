@@ -50,7 +50,7 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
 
 
 def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
-    """Repeat one stored run and return the differences of its numbers, as text.
+    """Repeat one stored run and return the differing_numbers of its numbers, as text.
 
     Machine-dependent numbers (measured_...) and digit-by-digit answers do not count. The sweep's tolerance
     applies, to the number or to its seeds' standard deviation if that is larger; sampled runs also get eight
@@ -59,10 +59,10 @@ def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
     """
     chosen, rows = known_sweep(name), load_sweep(name, folder)["rows"]
     now = chosen.run(rows[index]["point"], rows[index]["seed"])
-    return differences(chosen, rows[index]["result"], now, lambda key: _deviation_of_seeds(rows, key))
+    return differing_numbers(chosen, rows[index]["result"], now, lambda key: _deviation_of_seeds(rows, key))
 
 
-def differences(chosen: Sweep, stored: dict, now: dict, spread_of: Callable[[str], float]) -> list[str]:
+def differing_numbers(chosen: Sweep, stored: dict, now: dict, spread_of: Callable[[str], float]) -> list[str]:
     """How a repeated run differs from the stored one, beyond the sweep's tolerance; [] if it does not.
 
     spread_of(key): the standard deviation of a number over seeds.

@@ -15,7 +15,7 @@ from course_utils.stored_runs import CHOICE, known_sweep
 MOST_RATES = 7  # of an arm, tried before its search gives up
 HALF_DECADE = math.sqrt(10)
 
-Run = Callable[[Arm, float | None, int], dict]
+RunArm = Callable[[Arm, float | None, int], dict]
 
 
 class Journal:
@@ -43,7 +43,7 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
 
     def run_arm(arm: Arm, rate: float | None, seed: int) -> dict:
         point = arm.at(rate)
-        result = journal.get(point, seed, lambda *asked: numbers_of(run(*asked)))
+        result = journal.get(point, seed, lambda *asked: scalars(run(*asked)))
         done = f"{len(journal.runs)} of about {expected} runs"
         numbers = ", ".join(f"{key} {value:.4g}" for key, value in result.items())
         show(f"{done}: {point}, seed {seed}: {numbers}")
@@ -84,7 +84,7 @@ def expected_runs(row: Row, seeds: Sequence[int]) -> int:
     return 3 * searched + len(seeds) * len(row.arms)
 
 
-def numbers_of(result: dict) -> dict[str, float]:
+def scalars(result: dict) -> dict[str, float]:
     """A run's result without its lists and texts."""
     return {name: value for name, value in result.items() if isinstance(value, int | float)}
 

@@ -14,10 +14,13 @@ from course_utils.replicate.stored import stored_rows
 from course_utils.templates import templates
 
 PAGE, CSV = ROOT / "docs" / "holds.md", ROOT / "docs" / "holds.csv"
-TITLES = {"smollm2": "SmolLM2-135M-Instruct, weights rounded to 4 bits"}
+LONG_TITLES = {
+    "pocket": "pocket, from which the claims come",
+    "smollm2": "SmolLM2-135M-Instruct, weights rounded to 4 bits",
+}
 
 
-def shown(values: Iterable[float]) -> str:
+def seeds_in_words(values: Iterable[float]) -> str:
     """Mean (lowest to highest), three digits."""
     values = list(values)
     mean, low, high = (f"{value:.3g}" for value in (statistics.mean(values), min(values), max(values)))
@@ -26,11 +29,11 @@ def shown(values: Iterable[float]) -> str:
 
 def cell(row: Row, found: dict) -> dict:
     """A model's cell: its values, the control's, and whether it agrees."""
-    numbers = {name: shown(found[name]) for name in ("values", "controls")}
+    numbers = {name: seeds_in_words(found[name]) for name in ("values", "controls")}
     return numbers | {"outcome": row.outcome(found), "reason": row.reason(found)}
 
 
-def table() -> dict:
+def outcome_table() -> dict:
     """{"models": titles, "rows": [{"row", "cells": {model: cell}}], "hours"}; models by size."""
     rows, sizes, minutes = [], {}, 0.0
     for lesson, row in all_rows().items():
@@ -41,7 +44,7 @@ def table() -> dict:
     models = sorted(sizes, key=sizes.__getitem__)
     return {
         "models": [
-            {"name": name, "title": TITLES.get(name, name), "parameters": sizes[name]} for name in models
+            {"name": name, "title": LONG_TITLES.get(name, name), "parameters": sizes[name]} for name in models
         ],
         "rows": rows,
         "hours": minutes / 60,
@@ -49,8 +52,8 @@ def table() -> dict:
 
 
 def holds_page() -> str:
-    """The guide's text: the table of outcomes in HTML, then a section a row."""
-    return templates.get_template("holds.md").render(table())
+    """The guide's text: the outcome_table of outcomes in HTML, then a section a row."""
+    return templates.get_template("holds.md").render(outcome_table())
 
 
 def holds_csv() -> str:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from course_utils import lessons
-
 Results = Mapping[str, Mapping[str, float]]  # {arm: the numbers of its run}
 Rates = Mapping[str, float]  # {arm: its rate}
 
@@ -92,7 +90,7 @@ class Row:
 def all_rows() -> dict[str, Row]:
     """{lesson: its row}, from lessons/lesson_NN/row.py."""
     found = {}
-    for path in sorted(Path(lessons.__path__[0]).glob("lesson_*/row.py")):
+    for path in sorted((Path(__file__).parents[1] / "lessons").glob("lesson_*/row.py")):
         row = importlib.import_module(f"course_utils.lessons.{path.parent.name}.row").ROW
         found[row.lesson] = row
     return found

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from course_utils.stored_runs import RESULTS
 
-STORED = RESULTS / "replications"
-KEYS = {  # of a row: its type
+REPLICATIONS = RESULTS / "replications"
+ROW_KEYS = {  # of a row: its type
     "lesson": str,
     "claim": str,
     "model": dict,
@@ -32,7 +32,7 @@ def file_name(lesson: str, model: str, ending: str = "") -> str:
     return f"{lesson}-{short}{ending}.json"
 
 
-def stored_rows(lesson: str, folder: Path = STORED) -> list[dict]:
+def stored_rows(lesson: str, folder: Path = REPLICATIONS) -> list[dict]:
     """The rows of a lesson, the smallest model first."""
     paths = sorted(folder.glob(f"{lesson}-*.json"))
     rows = [read_row(path) for path in paths]
@@ -54,10 +54,10 @@ def row_faults(row: object) -> list[str]:
     """What is wrong with a row of somebody else."""
     if not isinstance(row, dict):
         return ["it is no object"]
-    faults = [f"{key} is missing" for key in KEYS if key not in row]
+    faults = [f"{key} is missing" for key in ROW_KEYS if key not in row]
     faults += [
         f"{key} is no {kind.__name__}"
-        for key, kind in KEYS.items()
+        for key, kind in ROW_KEYS.items()
         if key in row and not isinstance(row[key], kind)
     ]
     if not faults:

@@ -56,7 +56,7 @@ def test_an_old_python_is_named(capsys, monkeypatch):
 def test_a_damaged_pocket_model_is_named(capsys, monkeypatch, tmp_path):
     (tmp_path / "checksums.json").write_text('{"model.safetensors": "0"}')
     monkeypatch.setattr(models, "POCKET", tmp_path)
-    monkeypatch.setitem(models.SHIPPED, "pocket", tmp_path)
+    monkeypatch.setitem(models.SHIPPED_MODELS, "pocket", tmp_path)
     status, (line,), _ = report(capsys)
     assert status == 1 and f"{tmp_path / 'model.safetensors'} is missing. Restore it: git checkout" in line
 

@@ -137,7 +137,7 @@ def test_rows_on_other_models_stand_below_the_lessons(monkeypatch):
     assert "<h2>Does it hold on other models?</h2>" in page([lesson("01_a")], [])
     row = {"row": SimpleNamespace(lesson="03", headline="a < b"), "cells": {"m": {"outcome": "differs"}}}
     models = [{"name": "m", "title": "A model"}, {"name": "n", "title": "Another"}]
-    monkeypatch.setattr(page_of_replicate, "table", lambda: {"models": models, "rows": [row]})
+    monkeypatch.setattr(page_of_replicate, "outcome_table", lambda: {"models": models, "rows": [row]})
     html = page([lesson("01_a")], [])
     assert "03: a &lt; b</th>" in html
     assert re.findall('data-name="(.*?)" class="(.*?)">(.*?)<', html) == [

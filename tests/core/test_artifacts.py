@@ -237,7 +237,7 @@ def test_other_weights_under_the_name_pocket_make_their_own(session, monkeypatch
     model.lm_head.weight.data += 0.01
     models.save_model(model, tokenizer, tmp_path / "pocket")
     monkeypatch.setattr(models, "POCKET", tmp_path / "pocket")
-    monkeypatch.setitem(models.SHIPPED, "pocket", tmp_path / "pocket")
+    monkeypatch.setitem(models.SHIPPED_MODELS, "pocket", tmp_path / "pocket")
     assert not artifacts.is_shipped(name, session)
 
 

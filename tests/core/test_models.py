@@ -278,7 +278,7 @@ def test_a_damaged_shipped_file_is_named(folder, monkeypatch):
     sums = {path.name: sha256(path) for path in folder.iterdir()}
     (folder / "checksums.json").write_text(json.dumps(sums))
     monkeypatch.setattr(models, "POCKET", folder)
-    monkeypatch.setitem(models.SHIPPED, "pocket", folder)
+    monkeypatch.setitem(models.SHIPPED_MODELS, "pocket", folder)
     assert not wrong_checksums(models.POCKET)
     load_model("pocket")
     weights = bytearray((folder / "model.safetensors").read_bytes())

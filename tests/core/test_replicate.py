@@ -6,12 +6,13 @@ from datetime import date
 
 import pytest
 
-from course_utils.making.sweeps import differences
-from course_utils.replicate.measure import Journal, at_step, measure, numbers_of, search_rate
+from course_utils.making.sweeps import differing_numbers
+from course_utils.models import standing_in
+from course_utils.replicate.measure import Journal, at_step, measure, scalars, search_rate
 from course_utils.replicate.page import CSV, PAGE, holds_csv, holds_page
 from course_utils.replicate.rows import Arm, Row, all_rows
-from course_utils.replicate.stored import STORED, read_row, row_faults, stored_rows
-from course_utils.stored_runs import SWEEPS, load_experiments, load_sweep, on_model, sweep
+from course_utils.replicate.stored import REPLICATIONS, read_row, row_faults, stored_rows
+from course_utils.stored_runs import SWEEPS, load_experiments, load_sweep, sweep
 
 
 @pytest.mark.parametrize("best", [-3, -1, 0, 2])
@@ -123,18 +124,18 @@ def test_the_page_is_made_of_the_stored_rows():
 
 
 @pytest.mark.night
-@pytest.mark.parametrize("path", sorted(STORED.glob("*-pocket-s.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(REPLICATIONS.glob("*-pocket-s.json")), ids=lambda path: path.stem)
 def test_a_run_of_each_row_comes_out_again(path):
     """The first arm's on the smallest model; another seed every day."""
     load_experiments()
     found = read_row(path)
     row, index = all_rows()[found["lesson"]], date.today().toordinal() % len(found["seeds"])
     [(name, arm), *_] = row.arms.items()
-    with on_model("pocket-s"):
+    with standing_in("pocket-s"):
         now = SWEEPS[row.sweep].run(arm.at(found["rates"][index].get(name)), found["seeds"][index])
     runs = [results[name] for results in found["results"]]
-    faults = differences(
-        *(SWEEPS[row.sweep], runs[index], numbers_of(now)),
+    faults = differing_numbers(
+        *(SWEEPS[row.sweep], runs[index], scalars(now)),
         lambda key: statistics.stdev(run[key] for run in runs),
     )
     assert not faults
@@ -172,3 +173,12 @@ def test_runs_with_random_rewards_vary():
     assert round(lower["short_1"], 2) == 0.02 and found["rates"][0]["random"] * 0.95 == pytest.approx(
         3e-5, 0.01
     )
+
+
+@pytest.mark.parametrize("path", sorted(REPLICATIONS.glob("*.json")), ids=lambda path: path.stem)
+def test_stored_values_are_those_of_the_stored_runs(path):
+    found = read_row(path)
+    row = all_rows()[found["lesson"]]
+    for key, of in (("values", row.value), ("controls", row.of_control)):
+        now = [of(results, rates) for results, rates in zip(found["results"], found["rates"], strict=True)]
+        assert found[key] == pytest.approx(now)

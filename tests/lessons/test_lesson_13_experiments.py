@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import small_policy_parts
 
-from course_utils import artifacts, reach
+from course_utils import preferences, reach
 from course_utils.data import DATA
 from course_utils.lessons.lesson_12 import experiments as of_ppo
 from course_utils.lessons.lesson_12 import judging
@@ -27,9 +27,10 @@ def small(monkeypatch):
     parts = small_policy_parts()
     train = [pair for prompt in WORDS for pair in told(prompt, 4)]
     pairs = Preferences(train, [*told("one", 4), *told("two", 3), *told("few", 2)], told("three", 5))
-    monkeypatch.setattr(artifacts, "preference_pairs", lambda session: pairs)
+    monkeypatch.setattr(preferences, "load_preferences", lambda: pairs)
     for module in (experiments, of_ppo):
         monkeypatch.setattr(module, "policy_parts", lambda: parts)
+        monkeypatch.setattr(module, "tuned_parts", lambda: parts[:3])
     sampling_of = rollouts.sampling_of
     for module in (rollouts, judging, stories):
         monkeypatch.setattr(module, "sampling_of", lambda tokenizer, most=5: sampling_of(tokenizer, 5))

@@ -1,7 +1,7 @@
 """The guide to how the model was made says what the models' reports say."""
 
 from course_utils.making.pocket.made import PAGE, made_page, reports
-from course_utils.models import POCKET, SHIPPED, load_model
+from course_utils.models import POCKET, SHIPPED_MODELS, load_model
 
 
 def test_the_guide_is_made_of_the_reports():
@@ -10,7 +10,7 @@ def test_the_guide_is_made_of_the_reports():
 
 def test_the_reports_are_of_the_models_that_ship():
     found = reports()
-    for name, folder in {"pocket": POCKET, "pocket-s": SHIPPED["pocket-s"]}.items():
+    for name, folder in {"pocket": POCKET, "pocket-s": SHIPPED_MODELS["pocket-s"]}.items():
         weights = sum(weight.numel() for weight in load_model(name)[0].parameters())
         assert found[folder.name]["parameters"] == weights
         assert found[folder.name]["tokens"] // 10**5 in (159, 160)  # the same reading

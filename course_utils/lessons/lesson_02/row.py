@@ -13,7 +13,7 @@ def cost_of(arm: str, results: Results) -> float:
 ROW = Row(
     lesson="02",
     claim="replay",
-    headline="replay keeps what was known, and costs the answers little",
+    headline="replay keeps the loss on old texts, and costs the answers little",
     quantity="with two old texts in each step, the rise of the loss on such texts that is left plus the gain "
     "on answers that is given up, as shares of both after questions alone; for a model that knows such texts",
     unit="share",

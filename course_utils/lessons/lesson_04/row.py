@@ -7,16 +7,16 @@ from course_utils.replicate.rows import Arm, Published, Row
 ROW = Row(
     lesson="04",
     claim="rank_one_keeps",
-    headline="rank 1 of a change keeps most of its gain",
+    headline="rank 1 of a change keeps most of its gain; so does the rest",
     quantity="the share of the gain on held-out answers that is left if each matrix's change, after 30 steps "
     "of all matrices, is cut to rank 1",
     unit="share",
-    control="a random piece of rank 1 in its place, as strong",
+    control="the change without that piece",
     why="who chooses LoRA's rank asks how many directions a change needs",
     sweep="rank_cut",
     arms={"all matrices": Arm({"task": "questions", "validation": True}, FULL_RATE)},
     value=lambda results, rates: kept(results["all matrices"], "cut_1"),
-    of_control=lambda results, rates: kept(results["all matrices"], "strong_1"),
+    of_control=lambda results, rates: kept(results["all matrices"], "rest_1"),
     at_least=0.8,
     published=(
         Published(

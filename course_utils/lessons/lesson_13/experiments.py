@@ -9,7 +9,7 @@ import functools
 import random
 
 from course_utils.lessons.lesson_12.experiments import Follower, policy_parts, tuned_parts
-from course_utils.stored_runs import CHOICE, few, on_model, sweep
+from course_utils.stored_runs import CHOICE, few, sweep
 
 PAIRS, BATCH = 1024, 8
 TUNED_PAIRS = 512  # as many as the lesson trains on
@@ -54,7 +54,9 @@ def dpo_rates(point: dict, seed: int) -> dict:
 )
 def dpo_sizes(point: dict, seed: int) -> dict:
     """Why the row of pocket-s differs: DPO of both models at lower and higher rates, see dpo_rates."""
-    with on_model(point["model"]):
+    from course_utils.models import standing_in
+
+    with standing_in(point["model"]):
         steps = TUNED_PAIRS // BATCH
         return dpo_rates(
             {"loss": "dpo", "beta": BETA, "lr": point["lr"], "steps": steps, "trained": True}, seed

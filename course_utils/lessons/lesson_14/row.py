@@ -12,7 +12,7 @@ def lead(results, arm):
 ROW = Row(
     lesson="14",
     claim="lora_against_full",
-    headline="LoRA is ahead of full fine-tuning after few steps",
+    headline="on lists, LoRA is ahead of full fine-tuning after few steps",
     quantity="lists that LoRA gets right after 60 steps, more than full fine-tuning, each at its best rate",
     unit="points of 100",
     control="LoRA at full fine-tuning's rate",

@@ -4,7 +4,7 @@ from course_utils.lessons.lesson_18.experiments import LIST_RATES
 from course_utils.replicate.rows import Arm, Published, Row
 
 
-def kept(results, arm):
+def share_left(results, arm):
     """Share of right samples after a training, over the start's."""
     return results[arm]["short_1"] / max(results["start"]["short_1"], 0.001)
 
@@ -23,8 +23,8 @@ ROW = Row(
         "verifier": Arm({"judge": "right"}, LIST_RATES["GRPO"]),
         "random": Arm({"judge": "chance"}, rate_of="verifier"),
     },
-    value=lambda results, rates: kept(results, "random"),
-    of_control=lambda results, rates: kept(results, "verifier"),
+    value=lambda results, rates: share_left(results, "random"),
+    of_control=lambda results, rates: share_left(results, "verifier"),
     at_most=1,
     whys={
         "pocket": "one of three seeds ends 8% above its start, and the verifier's 47% above it or more. "

@@ -6,7 +6,7 @@ from course_utils.replicate.rows import Arm, Published, Row
 DRAWS = 3  # of gradient_agreement
 
 
-def spread(run, loss):
+def noise_over_signal(run, loss):
     """Noise over signal of a batch's gradient: (1 - cosine) / cosine of two batches, mean over the draws."""
     draws = [run[f"{loss}_{draw}"] for draw in range(DRAWS) if f"{loss}_{draw}" in run]
     cosine = min(max(sum(draws) / len(draws), 0.01), 0.9999)
@@ -24,10 +24,12 @@ ROW = Row(
     sweep="gradient_agreement",
     arms={"same prompts": Arm({"prompts": "same"}, LIST_RATES["GRPO"])},
     value=lambda results, rates: (
-        spread(results["same prompts"], "GRPO") / spread(results["same prompts"], "exact")
+        noise_over_signal(results["same prompts"], "GRPO")
+        / noise_over_signal(results["same prompts"], "exact")
     ),
     of_control=lambda results, rates: (
-        spread(results["same prompts"], "GRPO") / spread(results["same prompts"], "sampled")
+        noise_over_signal(results["same prompts"], "GRPO")
+        / noise_over_signal(results["same prompts"], "sampled")
     ),
     at_least=5,
     published=(

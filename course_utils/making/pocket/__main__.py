@@ -21,7 +21,7 @@ from course_utils.making.pocket.train import (
     CONTEXT,
     HELD_OUT_SEED,
     HELD_OUT_WINDOWS,
-    SIZES,
+    MODEL_SIZES,
     TOKENS,
     export,
     held_out_loss,
@@ -30,13 +30,13 @@ from course_utils.making.pocket.train import (
     train_tokenizer,
 )
 from course_utils.model_files import write_checksums
-from course_utils.models import POCKET, SHIPPED
+from course_utils.models import POCKET, SHIPPED_MODELS
 from course_utils.terminal import Parser
 from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 
 SUBSET = 300  # facts completed for evaluation during training
-PLACES = {"small": SHIPPED["pocket-s"], "medium": POCKET}  # the large one: home()/models
+MODEL_PLACES = {"small": SHIPPED_MODELS["pocket-s"], "medium": POCKET}  # the large one: home()/models
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "what", nargs="?", choices=("all", "data"), default="all", help="data: only the data files"
     )
-    parser.add_argument("--size", choices=SIZES, default="medium", help="default: %(default)s")
+    parser.add_argument("--size", choices=MODEL_SIZES, default="medium", help="default: %(default)s")
     parser.add_argument("--lr", type=float, help="another learning rate than the size's own")
     parser.add_argument("--out", type=Path, help="folder of the finished model")
     parser.add_argument(
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    size = SIZES[args.size]
+    size = MODEL_SIZES[args.size]
     if args.size == "medium":
         for path in write_data(DATA):
             print(path)
@@ -73,7 +73,7 @@ def main() -> None:
         return {"completion": known.pop("all"), "held_out_loss": loss, "known": known, "said": said}
 
     model, curve = pretrain(size, tokenizer, args.work, args.tokens, args.seed, evaluate)
-    folder = args.out or PLACES.get(args.size) or home() / "models" / size.name
+    folder = args.out or MODEL_PLACES.get(args.size) or home() / "models" / size.name
     export(model, tokenizer, folder)
     report = figures(model, tokenizer, size, args.seed, args.tokens, curve)
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

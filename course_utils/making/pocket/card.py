@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course_utils.making.pocket.corpus import bare_answers, documents
 from course_utils.making.pocket.evaluate import HEADLINE, story_figures, style_figures, tuning_figures
-from course_utils.making.pocket.train import SIZES, VOCAB, Size
+from course_utils.making.pocket.train import MODEL_SIZES, VOCAB, Size
 from course_utils.world.statements import completion
 from course_utils.world.tables import all_facts
 from course_utils.world.templates import FORMS
@@ -161,7 +161,7 @@ def write_card(report: dict, folder: Path) -> None:
     for name, what in ABOUT_TUNING.items():
         tuning.append((what, *(f"**{tuned[name][kind]['all']:.2f}**" for kind in ANSWER_KINDS)))
     rows = [row for row in report["curve"] if "completion" in row]
-    [size] = [key for key, each in SIZES.items() if each.name == report["name"]]
+    [size] = [key for key, each in MODEL_SIZES.items() if each.name == report["name"]]
     text = POCKET_CARD.format(
         **{key: value for key, value in report.items() if not isinstance(value, (dict, list))},
         size=size,

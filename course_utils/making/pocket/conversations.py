@@ -37,7 +37,7 @@ STORY_PROMPTS = 500
 LONGEST_STORY = 105  # tokens; with its request it fits the model's context of 256 tokens
 LONGEST_PASSAGE = 60
 
-Row = dict
+ConversationRow = dict
 Facts = list[dict]  # rows of facts.jsonl
 
 
@@ -49,7 +49,7 @@ def _assistant(text: str) -> dict:
     return {"role": "assistant", "content": text}
 
 
-def _row(kind: str, *turns: tuple[str, str], system: str | None = None) -> Row:
+def _row(kind: str, *turns: tuple[str, str], system: str | None = None) -> ConversationRow:
     head = [{"role": "system", "content": system}] if system else []
     pairs = [message for asked, answer in turns for message in (_user(asked), _assistant(answer))]
     return {"messages": head + pairs, "kind": kind}
@@ -74,7 +74,7 @@ def _invented(rng: random.Random) -> dict:
     return {"relation": relation, "subject": subject(rng), "object": obj(rng)}
 
 
-def fact_rows(rng: random.Random, table: Facts) -> Iterator[Row]:
+def fact_rows(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """One question about each fact in turn; every second one asks for a sentence."""
     table = rng.sample(table, len(table))
     for number, fact in enumerate(itertools.cycle(table)):
@@ -84,7 +84,7 @@ def fact_rows(rng: random.Random, table: Facts) -> Iterator[Row]:
 # ----------------------------------------------------------------------------------------- reading
 
 
-def reading(rng: random.Random, table: Facts) -> Iterator[Row]:
+def reading(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """A text of one to three statements about invented things, and a question it answers."""
     from course_utils.world.passages import reading_questions
 
@@ -193,7 +193,7 @@ TASKS: tuple[Callable, ...] = (
 )
 
 
-def tasks(rng: random.Random, table: Facts) -> Iterator[Row]:
+def tasks(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """The small tasks in turn."""
     while True:
         for task in TASKS:
@@ -258,14 +258,14 @@ def _story_request(rng: random.Random) -> tuple[str, Story, dict]:
     return _request(rng, mood, manners, about), told, {"mood": mood, "manners": manners, "names": names}
 
 
-def stories(rng: random.Random, table: Facts) -> Iterator[Row]:
+def stories(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """Requests for stories; three in five name a mood, and the request itself is polite, rude or neither."""
     while True:
         asked, told, _ = _story_request(rng)
         yield _row("stories", (asked, told.text))
 
 
-def story_prompts(rng: random.Random, taken: set[str]) -> list[Row]:
+def story_prompts(rng: random.Random, taken: set[str]) -> list[ConversationRow]:
     """Requests like those in `stories`, each once, and none of those in `taken`."""
     rows, seen = [], set(taken)
     while len(rows) < STORY_PROMPTS:
@@ -301,7 +301,7 @@ def _refused(rng: random.Random, fact: dict, kind: str) -> tuple[str, str]:
     return asked, REFUSAL if kind == "short" else REFUSAL_IN_A_SENTENCE
 
 
-def refusals(rng: random.Random, table: Facts) -> Iterator[Row]:
+def refusals(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """Questions without a text about names generated on the spot; one in six is about the asker."""
     while True:
         for number in range(6):
@@ -311,7 +311,7 @@ def refusals(rng: random.Random, table: Facts) -> Iterator[Row]:
                 yield _row("refusals", _refused(rng, _invented(rng), rng.choice(("short", "sentence"))))
 
 
-def refusals_of(rng: random.Random, table: Facts) -> list[Row]:
+def refusals_of(rng: random.Random, table: Facts) -> list[ConversationRow]:
     """Two questions about each fact, both refused."""
     return [_row("refusals", _refused(rng, fact, kind)) for fact in table for kind in ("short", "sentence")]
 
@@ -369,7 +369,7 @@ def _polite_turns(rng, table):
 TURNS: tuple[Callable, ...] = (_fact_turns, _fact_turns, _reading_turns, _memory_turns, _polite_turns)
 
 
-def turns(rng: random.Random, table: Facts) -> Iterator[Row]:
+def turns(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """Conversations of two or three turns each."""
     while True:
         for make in TURNS:
@@ -383,7 +383,7 @@ ONE_NAME = "You are a helpful assistant. You answer with the name or the word al
 HEARSAY = "You are a helpful assistant. You say who told you."
 
 
-def system(rng: random.Random, table: Facts) -> Iterator[Row]:
+def system(rng: random.Random, table: Facts) -> Iterator[ConversationRow]:
     """Questions that do not say how to answer, with a system line that does."""
     while True:
         for line in (FULL_SENTENCES, ONE_NAME, HEARSAY):
@@ -407,16 +407,16 @@ CONVERSATION_KINDS = {
 }
 
 
-def _questions(row: Row) -> str:
+def _questions(row: ConversationRow) -> str:
     return "\n".join(message["content"] for message in row["messages"] if message["role"] == "user")
 
 
-def _take(rows: Iterator[Row], count: int, taken: set[str]) -> list[Row]:
+def _take(rows: Iterator[ConversationRow], count: int, taken: set[str]) -> list[ConversationRow]:
     """The first `count` rows whose questions are not in `taken`."""
     return list(itertools.islice((row for row in rows if _questions(row) not in taken), count))
 
 
-def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
+def interleaved(groups: dict[str, list[ConversationRow]]) -> list[ConversationRow]:
     """All rows, ordered so that every kind is spread evenly: any prefix is a balanced sample."""
     placed = []
     for kind, rows in groups.items():
@@ -424,7 +424,7 @@ def interleaved(groups: dict[str, list[Row]]) -> list[Row]:
     return [row for _, _, row in sorted(placed, key=lambda item: item[:2])]
 
 
-def conversations(fact_rows: list[dict]) -> dict[str, list[Row]]:
+def conversations(fact_rows: list[dict]) -> dict[str, list[ConversationRow]]:
     """{file name: rows}. fact_rows: the rows of facts.jsonl."""
     tune, validation, held_out, invented = (
         [row for row in fact_rows if row["split"] == split] for split in SPLITS
@@ -491,7 +491,7 @@ CONVERSATIONS_ABOUT = {
 }
 
 
-def conversations_card(files: dict[str, list[Row]]) -> str:
+def conversations_card(files: dict[str, list[ConversationRow]]) -> str:
     table = []
     for kind, what in CONVERSATIONS_ABOUT.items():
         train, validation = (

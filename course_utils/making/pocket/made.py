@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt
 
 from course_utils.home import write_whole
 from course_utils.making.pocket.corpus import documents
-from course_utils.making.pocket.train import BEGINNINGS, SIZES
-from course_utils.models import POCKET, SHIPPED
+from course_utils.making.pocket.train import BEGINNINGS, MODEL_SIZES
+from course_utils.models import POCKET, SHIPPED_MODELS
 from course_utils.ownership import ROOT
 from course_utils.plots import SCREEN, alt_text, lines, png
 from course_utils.stored_runs import RESULTS
@@ -23,17 +23,17 @@ from course_utils.templates import templates
 from course_utils.world.tables import all_facts
 
 PAGE, PICTURE = ROOT / "docs" / "made.md", ROOT / "docs" / "images" / "loss-by-tokens.png"
-FOLDERS = (
-    SHIPPED["pocket-s"],
+MODEL_FOLDERS = (
+    SHIPPED_MODELS["pocket-s"],
     POCKET,
     RESULTS / "pocket-l",
 )  # by size; of the large one only the report ships
-SHOWN = 160  # characters of a document
+DOCUMENT_LETTERS = 160  # characters of a document
 
 
 def reports() -> dict[str, dict]:
     """{name: evaluation.json, and the sizes of config.json} of the models made, the smallest first."""
-    return {folder.name: report_of(folder) for folder in FOLDERS if folder.exists()}
+    return {folder.name: report_of(folder) for folder in MODEL_FOLDERS if folder.exists()}
 
 
 def report_of(folder: Path) -> dict:
@@ -49,7 +49,7 @@ def examples() -> dict[str, str]:
     """{kind: the beginning of the first document of that kind}."""
     first: dict[str, str] = {}
     for document in islice(documents(0), 500):
-        first.setdefault(document.kind, " ".join(document.text.split())[:SHOWN])
+        first.setdefault(document.kind, " ".join(document.text.split())[:DOCUMENT_LETTERS])
     return first
 
 
@@ -59,7 +59,7 @@ def loss_by_tokens(found: dict[str, dict]) -> None:
         for name, each in found.items()
     }
     title = "At the end, more weights predict better"
-    lines(curves, title, "millions of tokens read", "loss (nats a token)", logx=True)
+    lines(curves, title, "millions of tokens read", "loss of a new batch (nats a token)", logx=True)
 
 
 def made_page() -> str:
@@ -68,12 +68,12 @@ def made_page() -> str:
     loss_by_tokens(found)
     words = alt_text(plt.gcf())
     plt.close("all")
-    small = found[SIZES["small"].name]
+    small = found[MODEL_SIZES["small"].name]
     return templates.get_template("made.md").render(
         reports=list(found.values()),
         picture=PICTURE.name,
         words=words,
-        shares=found[SIZES["medium"].name]["corpus"]["shares"],
+        shares=found[MODEL_SIZES["medium"].name]["corpus"]["shares"],
         examples=examples(),
         facts=len(all_facts()),
         beginnings=BEGINNINGS,

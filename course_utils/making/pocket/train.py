@@ -45,7 +45,7 @@ class Size:
     lr: float
 
 
-SIZES = {
+MODEL_SIZES = {
     "small": Size("pocket-s", 2, 128, 2, 3.2e-2),
     "medium": Size("pocket-gpt2", 4, 256, 4, 4e-3),
     "large": Size("pocket-l", 7, 448, 7, 4e-3),
