@@ -87,6 +87,11 @@ class Row:
         return all(low <= value <= high for value in values)
 
 
+def loss_over(other: str, arm: str, results: Results) -> float:
+    """The loss of an arm over that of another."""
+    return results[arm]["loss"] / results[other]["loss"]
+
+
 def all_rows() -> dict[str, Row]:
     """{lesson: its row}, from lessons/lesson_NN/row.py."""
     found = {}

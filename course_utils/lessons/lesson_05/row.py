@@ -1,14 +1,9 @@
 """Lesson 05 on other models: new facts by LoRA on the attention alone."""
 
 from course_utils.lessons.lesson_05.experiments import BEST_PLACE_RATES
-from course_utils.replicate.rows import Arm, Published, Results, Row
+from course_utils.replicate.rows import Arm, Published, Row, loss_over
 
 PLACES = ("attention", "MLP", "all linear")
-
-
-def over_all(place: str, results: Results) -> float:
-    """The loss of LoRA in a place over that of LoRA on all linear layers."""
-    return results[place]["loss"] / results["all linear"]["loss"]
 
 
 ROW = Row(
@@ -25,8 +20,8 @@ ROW = Row(
         place: Arm({"task": "invented", "place": place}, BEST_PLACE_RATES["invented", place])
         for place in PLACES
     },
-    value=lambda results, rates: over_all("attention", results),
-    of_control=lambda results, rates: over_all("MLP", results),
+    value=lambda results, rates: loss_over("all linear", "attention", results),
+    of_control=lambda results, rates: loss_over("all linear", "MLP", results),
     choose_by="loss",
     at_least=1.5,
     published=(

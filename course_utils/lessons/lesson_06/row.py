@@ -1,13 +1,7 @@
 """Lesson 06 on other models: LoRA over weights of 4 bits beside LoRA over whole ones."""
 
 from course_utils.lessons.lesson_06.experiments import BEST_QLORA_RATES
-from course_utils.replicate.rows import Arm, Published, Results, Row
-
-
-def over_whole(base: str, results: Results) -> float:
-    """The held-out loss of LoRA over a base with these levels, over that of LoRA over fp32."""
-    return results[base]["loss"] / results["fp32"]["loss"]
-
+from course_utils.replicate.rows import Arm, Published, Row, loss_over
 
 ROW = Row(
     lesson="06",
@@ -22,8 +16,8 @@ ROW = Row(
         base: Arm({"base": base, "place": "all", "validation": True}, BEST_QLORA_RATES[base, "all"])
         for base in ("fp32", "nf4", "nf2")
     },
-    value=lambda results, rates: over_whole("nf4", results),
-    of_control=lambda results, rates: over_whole("nf2", results),
+    value=lambda results, rates: loss_over("fp32", "nf4", results),
+    of_control=lambda results, rates: loss_over("fp32", "nf2", results),
     at_most=1.5,
     published=(
         Published(

@@ -1,13 +1,8 @@
 """Lesson 07 on other models: a soft prompt beside LoRA with as many values."""
 
-from course_utils.replicate.rows import Arm, Published, Results, Row
+from course_utils.replicate.rows import Arm, Published, Row, loss_over
 
 LORA = {"method": "LoRA", "size": 1, "start": "", "validation": True}
-
-
-def over_lora(arm: str, results: Results) -> float:
-    """The held-out loss of an arm over LoRA's."""
-    return results[arm]["loss"] / results["LoRA"]["loss"]
 
 
 ROW = Row(
@@ -25,8 +20,8 @@ ROW = Row(
         "LoRA": Arm(LORA, 1e-2),
         "LoRA again": Arm(LORA | {"draw": 100}, 1e-2),
     },
-    value=lambda results, rates: over_lora("prompt", results),
-    of_control=lambda results, rates: over_lora("LoRA again", results),
+    value=lambda results, rates: loss_over("LoRA", "prompt", results),
+    of_control=lambda results, rates: loss_over("LoRA", "LoRA again", results),
     at_least=1.2,
     published=(
         Published(
