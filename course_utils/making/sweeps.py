@@ -50,7 +50,7 @@ def run_sweep(name: str, folder: Path = RESULTS) -> Path:
 
 
 def recompute_point(name: str, index: int, folder: Path = RESULTS) -> list[str]:
-    """Repeat one stored run and return the differing_numbers of its numbers, as text.
+    """Repeat one stored run and return the differences of its numbers, as text.
 
     Machine-dependent numbers (measured_...) and digit-by-digit answers do not count. The sweep's tolerance
     applies, to the number or to its seeds' standard deviation if that is larger; sampled runs also get eight

@@ -52,7 +52,7 @@ def outcome_table() -> dict:
 
 
 def holds_page() -> str:
-    """The guide's text: the outcome_table of outcomes in HTML, then a section a row."""
+    """The guide's text: the table of outcomes in HTML, then a section a row."""
     return templates.get_template("holds.md").render(outcome_table())
 
 
