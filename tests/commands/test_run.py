@@ -175,7 +175,7 @@ def test_an_unknown_lesson_or_model_stops_before_anything_is_written(lessons, tm
     assert cli.main(["run", "07", "--out", str(out)]) == 1
     assert "There is no lesson '07'" in capsys.readouterr().err
     assert cli.main(["run", "--model", "pockte", "--out", str(out)]) == 1
-    assert "Did you mean pocket?" in capsys.readouterr().err
+    assert "Did you mean pocket or pocket-s?" in capsys.readouterr().err
     assert not out.exists()
 
 
