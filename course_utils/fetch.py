@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import shutil
@@ -324,7 +325,12 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
 
 
 def be_quiet(offline: bool) -> None:
-    """Turn telemetry off and, if `offline`, requests to the hub too, unless HF_HUB_OFFLINE is set."""
+    """Turn telemetry off and, if `offline`, requests to the hub too, unless HF_HUB_OFFLINE is set.
+
+    Importing peft, trl or bitsandbytes then reports no optional kernel that is missing, either.
+    """
+    for library in ("bitsandbytes", "kernels"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     _stop_telemetry()
     if not CHOSEN:
         _set_offline(offline)

@@ -3,8 +3,6 @@
 Tensors are flat, [1, n]: its row-wise CPU kernel is wrong if rows are not a multiple of the block.
 """
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -13,7 +11,6 @@ from transformers.pytorch_utils import Conv1D
 from course_utils.methods import quantization as q
 from course_utils.models import load_model
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # reports missing optional kernels on import
 functional = pytest.importorskip("bitsandbytes.functional")
 
 BLOCKS = (64, 128, 256, 512, 1024, 2048, 4096)
