@@ -27,20 +27,30 @@ def seeds_in_words(values: Iterable[float]) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
+def bounds_in_words(row: Row) -> str:
+    """at least 3, at most 32."""
+    bounds = {"at least": row.at_least, "at most": row.at_most}
+    return ", ".join(f"{name} {bound}" for name, bound in bounds.items() if bound is not None)
+
+
 def cell(row: Row, found: dict) -> dict:
-    """A model's cell: its values, the control's, and whether it agrees."""
+    """A model's cell: its values, the control's, the numbers beside them, and whether it agrees."""
     numbers = {name: seeds_in_words(found[name]) for name in ("values", "controls")}
-    return numbers | {"outcome": row.outcome(found), "reason": row.reason(found)}
+    if reason := row.reason(found):
+        return numbers | {"outcome": row.outcome(found), "reason": reason}
+    beside = [seeds_in_words(map(number, found["results"])) for number in row.beside.values()]
+    return numbers | {"beside": beside, "outcome": row.outcome(found), "reason": ""}
 
 
 def outcome_table() -> dict:
-    """{"models": titles, "rows": [{"row", "cells": {model: cell}}], "hours"}; models by size."""
+    """{"models": titles, "rows": [{"row", "bounds", "cells": {model: cell}}], "hours"}; models by size."""
     rows, sizes, minutes = [], {}, 0.0
     for lesson, row in all_rows().items():
         found = {each["model"]["name"]: each for each in stored_rows(lesson)}
         sizes |= {name: each["model"]["parameters"] for name, each in found.items()}
         minutes += sum(each["minutes"] for each in found.values())
-        rows.append({"row": row, "cells": {name: cell(row, each) for name, each in found.items()}})
+        cells = {name: cell(row, each) for name, each in found.items()}
+        rows.append({"row": row, "bounds": bounds_in_words(row), "cells": cells})
     models = sorted(sizes, key=sizes.__getitem__)
     return {
         "models": [

@@ -47,6 +47,7 @@ class Row:
     value and of_control take the results and rates of one seed. choose_by: the number of a run, on validation
     data, whose smallest value chooses an arm's rate: on a seed that is not reported, or on each seed.
     at_least, at_most: where the row agrees with the lesson. whys: {model: why it differs there}.
+    beside: {what: a number of one seed}, shown and not judged.
     """
 
     lesson: str
@@ -66,6 +67,7 @@ class Row:
     at_most: float | None = None
     published: tuple[Published, ...] = ()
     whys: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Callable[[Results], float]] = field(default_factory=dict)
     untestable: Callable[[Results], str] = lambda results: (
         ""
     )  # why a model cannot show it, from a seed's results

@@ -86,7 +86,7 @@ def measure_forgetting(ruler, model, before: dict) -> dict:
 def remedies(point: dict, seed: int) -> dict:
     """Questions and old texts in every step: what a Yardstick measures, and the forgetting of the texts.
 
-    Without replay, at rates of 2e-4 or more, also at shares of the way back to the base.
+    Without replay, at rates of 2e-4 or more or where the point asks for it, also on the way back to the base.
     """
     from course_utils.lessons.lesson_02 import loop, measures
     from course_utils.models import load_model
@@ -105,7 +105,7 @@ def remedies(point: dict, seed: int) -> dict:
     steps = few(point["steps"])
     losses, _ = loop.train_plain(model, stream, adamw(model, lr), steps, lr, accumulate=parts)
     result = {"train_loss": statistics.mean(losses[-20:])} | measure_forgetting(ruler, model, before)
-    if not replay and lr >= 2e-4 and questions == 16:
+    if point.get("walk", not replay and lr >= 2e-4 and questions == 16):
         blend, _ = load_model("pocket")
         old, new = base.state_dict(), model.state_dict()
         for share in BLEND_SHARES:

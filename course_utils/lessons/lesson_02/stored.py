@@ -36,11 +36,13 @@ def base_run() -> dict:
 
 def walked_back(share: float, lr: float = 2e-4) -> list[dict]:
     """The same results at `share` of the way from the base to the models tuned at this rate."""
+    return [at_share(run, share) for run in runs(lr)]
+
+
+def at_share(run: Mapping[str, float], share: float) -> dict:
+    """A run's results at `share` of the way from the base to its end."""
     end = f" at {share:g}"
-    return [
-        {name.removesuffix(end): value for name, value in run.items() if name.endswith(end)}
-        for run in runs(lr)
-    ]
+    return {name.removesuffix(end): value for name, value in run.items() if name.endswith(end)}
 
 
 def cost(

@@ -8,7 +8,7 @@ CHANGE = "a neutral story: change"
 ROW = Row(
     lesson="10",
     claim="length_counts",
-    headline="a longer answer scores higher, if people chose it more often",
+    headline="a longer answer scores higher, if the longer one was chosen more often",
     quantity="how much a neutral story behind a good one raises its score, if the longer story was chosen in "
     "three of four pairs",
     unit="standard deviations",
@@ -20,6 +20,10 @@ ROW = Row(
     of_control=lambda results, rates: results["balanced"][CHANGE],
     choose_by="loss",
     at_least=0.3,
+    beside={
+        "share of held-out pairs that the first ranks right": lambda results: results["biased"]["gold"],
+        "the same of the control": lambda results: results["balanced"]["gold"],
+    },
     published=(
         Published(
             figure="score and length correlate by .72, .55 and .67 in three data sets",

@@ -22,6 +22,10 @@ ROW = Row(
     of_control=lambda results, rates: results["tuning"]["trained_chosen"],
     choose_by="validation_loss",
     at_most=-1,
+    beside={
+        "the same of the rejected answers": lambda results: results["DPO"]["trained_rejected"],
+        "control, rejected answers": lambda results: results["tuning"]["trained_rejected"],
+    },
     whys={
         "pocket-s": "at its best rate it has learned little: the chosen answers are 8 or 9 nats "
         "further ahead, 15 to 24 on the pocket model. At three times the rate, 20 to 25 ahead, they fall "
@@ -33,12 +37,6 @@ ROW = Row(
             "Razin and others 2024, arXiv 2410.08847 (Llama-3-8B-Instruct)",
             "same direction",
             "a rate of refusals in sampled answers, not a log-probability",
-        ),
-        Published(
-            "DPO's loss can reduce the likelihood of the preferred answers, and does on common data",
-            "Pal and others 2024, arXiv 2402.13228",
-            "same direction",
-            "the abstract gives no number of nats; most where the two answers differ in few words",
         ),
     ),
 )

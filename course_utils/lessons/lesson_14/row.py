@@ -1,7 +1,7 @@
 """Lesson 14 on other models: LoRA beside full fine-tuning after 60 steps, each at its own rate."""
 
 from course_utils.lessons.lesson_14.experiments import BEST
-from course_utils.replicate.rows import Arm, Published, Row
+from course_utils.replicate.rows import Arm, Published, Row, loss_over
 
 
 def lead(results, arm):
@@ -27,6 +27,7 @@ ROW = Row(
     of_control=lambda results, rates: lead(results, "LoRA, full's rate"),
     choose_by="loss",
     at_least=5,
+    beside={"loss of LoRA over that of full fine-tuning": lambda results: loss_over("full", "LoRA", results)},
     published=(
         Published(
             "in typical post-training LoRA on all layers learns as much a step as full fine-tuning",
