@@ -151,6 +151,20 @@ def test_each_row_that_differs_says_why():
         assert row.whys.keys() == differs, lesson
 
 
+@pytest.mark.parametrize("model", ["pocket-s", "pocket"])
+def test_what_stands_beside_a_row_bounds_what_it_shows(model):
+    def beside(lesson):
+        row, runs = all_rows()[lesson], rows_of(lesson, model)["results"]
+        return [list(map(number, runs)) for number in row.beside.values()]
+
+    half_way, on_facts = beside("02")
+    assert min(half_way) > all_rows()["02"].at_most and min(on_facts) > 1
+    guessed, guessed_after_both = beside("15")
+    found = rows_of("15", model)
+    assert statistics.mean(found["values"]) < statistics.mean(guessed)
+    assert statistics.mean(found["controls"]) > 1.5 * statistics.mean(guessed_after_both)
+
+
 def test_dpo_on_the_small_model_falls_further_on():
     ahead = {
         model: [run["DPO"]["trained_chosen"] - run["DPO"]["trained_rejected"] for run in found["results"]]
