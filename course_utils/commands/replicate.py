@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,9 +83,9 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
     unfinished = own_file(
         home() / "replications" / file_name(row.lesson, about["name"], ".part"), ANOTHER, None
     )
-    began = time.perf_counter()
+    journal = Journal(unfinished, conditions)
     with standing_in(about["name"]):
-        measured = measure(row, seeds, Journal(unfinished, conditions))
+        measured = measure(row, seeds, journal)
     unfinished.unlink(missing_ok=True)
     return {
         "lesson": row.lesson,
@@ -96,7 +95,7 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
         "seeds": list(seeds),
         "versions": versions,
         "machine": {"processor": platform.machine(), "cores": cores()},
-        "minutes": round((time.perf_counter() - began) / 60, 1),
+        "minutes": round(journal.state["seconds"] / 60, 1),
         **measured,
     }
 

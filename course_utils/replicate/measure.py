@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,19 +23,21 @@ class Journal:
     """Runs that are done, by point and seed, in a file: what was interrupted goes on where it stopped."""
 
     def __init__(self, path: Path, conditions: dict):
-        self.path, self.runs = path, {}
+        self.path, self.state = path, {"conditions": conditions, "seconds": 0.0, "runs": {}}
         if path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))
-            self.runs = stored["runs"] if stored["conditions"] == conditions else {}
-        self.conditions = conditions
+            if stored["conditions"] == conditions:
+                self.state = stored
 
     def get(self, point: dict, seed: int, run: Callable[[dict, int], dict]) -> dict:
         """The stored result of a run, or that of run(point, seed), stored."""
-        key = json.dumps([point, seed], sort_keys=True)
-        if key not in self.runs:
-            self.runs[key] = run(point, seed)
-            write_whole(self.path, json.dumps({"conditions": self.conditions, "runs": self.runs}))
-        return self.runs[key]
+        key, runs = json.dumps([point, seed], sort_keys=True), self.state["runs"]
+        if key not in runs:
+            began = time.perf_counter()
+            runs[key] = run(point, seed)
+            self.state["seconds"] += time.perf_counter() - began
+            write_whole(self.path, json.dumps(self.state))
+        return runs[key]
 
 
 def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[str], None] = print) -> dict:
@@ -44,7 +47,7 @@ def measure(row: Row, seeds: Sequence[int], journal: Journal, show: Callable[[st
     def run_arm(arm: Arm, rate: float | None, seed: int) -> dict:
         point = arm.at(rate)
         result = journal.get(point, seed, lambda *asked: scalars(run(*asked)))
-        done = f"{len(journal.runs)} of about {expected} runs"
+        done = f"{len(journal.state['runs'])} of about {expected} runs"
         numbers = ", ".join(f"{key} {value:.4g}" for key, value in result.items())
         show(f"{done}: {point}, seed {seed}: {numbers}")
         return result

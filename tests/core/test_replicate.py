@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from course_utils.lessons.lesson_04.stored import kept
 from course_utils.making.sweeps import differing_numbers
 from course_utils.models import standing_in
 from course_utils.replicate.measure import Journal, at_step, measure, scalars, search_rate
@@ -78,10 +79,12 @@ def test_an_arm_can_take_the_rate_of_another_and_lists_are_left_out(monkeypatch,
 
 def test_what_was_interrupted_goes_on_and_other_conditions_begin_anew(line, tmp_path):
     row, calls = line
-    measure(row, (0,), Journal(tmp_path / "j.json", {"model": "a"}))
+    first = Journal(tmp_path / "j.json", {"model": "a"})
+    measure(row, (0,), first)
     done = len(calls)
-    measure(row, (0, 1), Journal(tmp_path / "j.json", {"model": "a"}))
-    assert len(calls) == done + 1
+    second = Journal(tmp_path / "j.json", {"model": "a"})
+    measure(row, (0, 1), second)
+    assert len(calls) == done + 1 and second.state["seconds"] > first.state["seconds"] > 0
     measure(row, (0,), Journal(tmp_path / "j.json", {"model": "b"}))
     assert len(calls) == 2 * done + 1
 
@@ -176,6 +179,16 @@ def test_dpo_on_the_small_model_falls_further_on():
     further = [run["result"] for run in load_sweep("dpo_sizes")["rows"] if run["point"]["lr"] == 8e-4]
     assert all(-5.5 < run["trained_chosen"] < -1.5 for run in further)
     assert all(19.5 < run["trained_chosen"] - run["trained_rejected"] < 25.5 for run in further)
+
+
+def test_the_change_of_smollm2_is_spread_over_more_directions():
+    def of(model, name):
+        runs = [run["all matrices"] for run in rows_of("04", model)["results"]]
+        return [kept(run, name) if name == "cut_4" else run[name] for run in runs]
+
+    assert 0.175 < min(of("smollm2", "top_1")) < max(of("smollm2", "top_1")) < 0.215
+    assert 0.425 < min(of("pocket", "top_1")) < max(of("pocket", "top_1")) < 0.445
+    assert min(min(of(model, "cut_4")) for model in ("pocket-s", "pocket", "smollm2")) > 0.92
 
 
 def test_runs_with_random_rewards_vary():
