@@ -103,7 +103,7 @@ def replicate(row: Row, about: dict, seeds: Sequence[int]) -> dict:
 def print_row(row: Row, found: dict) -> None:
     """The row on every model it was measured on, the new one last."""
     print(f"\n{row.lesson} {row.quantity} ({row.unit}); control: {row.control}")
-    others = [each for each in stored_rows(row.lesson) if each["model"]["name"] != found["model"]["name"]]
+    others = [each for each in stored_rows(row) if each["model"]["name"] != found["model"]["name"]]
     for each in [*others, found]:
         values = ", ".join(f"{value:.3g}" for value in each["values"])
         controls = ", ".join(f"{value:.3g}" for value in each["controls"])

@@ -45,8 +45,8 @@ def cell(row: Row, found: dict) -> dict:
 def outcome_table() -> dict:
     """{"models": titles, "rows": [{"row", "bounds", "cells": {model: cell}}], "hours"}; models by size."""
     rows, sizes, minutes = [], {}, 0.0
-    for lesson, row in all_rows().items():
-        found = {each["model"]["name"]: each for each in stored_rows(lesson)}
+    for row in all_rows().values():
+        found = {each["model"]["name"]: each for each in stored_rows(row)}
         sizes |= {name: each["model"]["parameters"] for name, each in found.items()}
         minutes += sum(each["minutes"] for each in found.values())
         cells = {name: cell(row, each) for name, each in found.items()}
@@ -84,7 +84,7 @@ def holds_csv() -> str:
     ]
     writer.writerow(names)
     for lesson, row in all_rows().items():
-        for found in stored_rows(lesson):
+        for found in stored_rows(row):
             numbers = [" ".join(f"{value:.6g}" for value in found[key]) for key in ("values", "controls")]
             model = found["model"]
             about = [lesson, row.claim, row.quantity, row.unit, model["name"], model["parameters"]]

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from jsonschema import Draft202012Validator
+
+from course_utils.replicate.rows import Row
 from course_utils.stored_runs import RESULTS
 
 REPLICATIONS = RESULTS / "replications"
-ROW_KEYS = {  # of a row: its type
-    "lesson": str,
-    "claim": str,
-    "model": dict,
-    "sweep": str,
-    "seeds": list,
-    "versions": dict,
-    "machine": dict,
-    "minutes": float,
-    "tried": dict,
-    "rates": list,
-    "values": list,
-    "controls": list,
-    "results": list,
+NAMED_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+ROW_SCHEMA = {
+    "type": "object",
+    "required": [
+        *("lesson", "claim", "model", "sweep", "seeds", "versions", "machine"),
+        *("minutes", "tried", "rates", "values", "controls", "results"),
+    ],
+    "properties": {
+        "lesson": {"type": "string"},
+        "claim": {"type": "string"},
+        "model": {
+            "type": "object",
+            "required": ["name", "weights", "parameters"],
+            "properties": {
+                "name": {"type": "string", "minLength": 1},
+                "weights": {"type": "string"},
+                "parameters": {"type": "integer", "minimum": 1},
+            },
+        },
+        "sweep": {"type": "string"},
+        "seeds": {"type": "array", "minItems": 1, "items": {"type": "integer"}},
+        "versions": {"type": "object"},
+        "machine": {"type": "object"},
+        "minutes": {"type": "number"},
+        "tried": {"type": "object"},
+        "rates": {"type": "array", "items": NAMED_NUMBERS},
+        "values": {"type": "array", "items": {"type": "number"}},
+        "controls": {"type": "array", "items": {"type": "number"}},
+        "results": {"type": "array", "items": {"type": "object", "additionalProperties": NAMED_NUMBERS}},
+    },
 }
 
 
@@ -32,40 +54,40 @@ def file_name(lesson: str, model: str, ending: str = "") -> str:
     return f"{lesson}-{short}{ending}.json"
 
 
-def stored_rows(lesson: str, folder: Path = REPLICATIONS) -> list[dict]:
-    """The rows of a lesson, the smallest model first."""
-    paths = sorted(folder.glob(f"{lesson}-*.json"))
-    rows = [read_row(path) for path in paths]
-    return sorted(rows, key=lambda row: row["model"]["parameters"])
+def stored_rows(row: Row, folder: Path = REPLICATIONS) -> list[dict]:
+    """What is stored of a row, the smallest model first. ValueError that names the file and the fault."""
+    found = [read_row(path, row) for path in sorted(folder.glob(f"{row.lesson}-*.json"))]
+    return sorted(found, key=lambda each: each["model"]["parameters"])
 
 
-def read_row(path: Path) -> dict:
+def read_row(path: Path, row: Row) -> dict:
     """A stored row. ValueError that names the file and the fault."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as fault:
         raise ValueError(f"{path} is no JSON: {fault}") from None
-    if faults := row_faults(row):
+    if faults := row_faults(found, row):
         raise ValueError(f"{path}: {'; '.join(faults)}")
-    return row
+    return found
 
 
-def row_faults(row: object) -> list[str]:
-    """What is wrong with a row of somebody else."""
-    if not isinstance(row, dict):
-        return ["it is no object"]
-    faults = [f"{key} is missing" for key in ROW_KEYS if key not in row]
-    faults += [
-        f"{key} is no {kind.__name__}"
-        for key, kind in ROW_KEYS.items()
-        if key in row and not isinstance(row[key], kind)
+def row_faults(found: Any, row: Row) -> list[str]:
+    """What is wrong with a row of somebody else: its form, then its values against its own runs."""
+    faults = [
+        f"{fault.json_path}: {fault.message[:200]}"
+        for fault in Draft202012Validator(ROW_SCHEMA).iter_errors(found)
     ]
-    if not faults:
-        lengths = {len(row[key]) for key in ("seeds", "rates", "values", "controls", "results")}
-        if len(lengths) > 1 or not row["seeds"]:
-            faults.append("seeds, rates, values, controls and results differ in number, or there are none")
-        if not all(isinstance(value, int | float) for value in [*row["values"], *row["controls"]]):
-            faults.append("values and controls are numbers")
-        missing = {"name", "weights", "parameters"} - row["model"].keys()
-        faults += [f"model has no {key}" for key in sorted(missing)]
+    if faults:
+        return faults
+    if len({len(found[key]) for key in ("seeds", "rates", "values", "controls", "results")}) > 1:
+        return ["seeds, rates, values, controls and results differ in number"]
+    try:
+        for key, of in (("values", row.value), ("controls", row.of_control)):
+            now = list(map(of, found["results"], found["rates"]))
+            if not all(map(partial(math.isclose, rel_tol=1e-6), found[key], now)):
+                faults.append(f"{key} are {found[key]}, and its results give {now}")
+        for number in (row.untestable, *row.beside.values()):
+            list(map(number, found["results"]))
+    except KeyError as missing:
+        faults.append(f"its results lack {missing}")
     return faults
