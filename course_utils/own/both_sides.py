@@ -12,13 +12,10 @@ from dataclasses import dataclass
 NEAR_LETTERS = 0.7  # share of the triples of letters of two questions that are in both
 _WHOLE = 15  # letters of a question's sentence that is compared alone
 _ASKED = re.compile(r"[^.!?\n]+\?")
-_OPENING = set(
-    "hello hi hey dear good day morning afternoon evening greetings please tell me thanks thank you".split()
-)
+_OPENING = set("hello hi hey dear good day morning afternoon evening greetings please tell me thanks".split())
 _OPENING |= set("there all everyone everybody folks team support sir sirs madam or".split())
-_ENDING = set(
-    "please pls plz asap thanks thank you thx cheers regards wishes sincerely faithfully iphone".split()
-)
+_ASKING = set("please pls plz asap".split())
+_ENDING = _ASKING | set("thanks thx cheers regards wishes sincerely faithfully iphone".split())
 _WITH_AN_ENDING = set(
     "kind kindest best warm warmest many yours so very much a lot in advance again sent from my".split()
 )
@@ -75,6 +72,7 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
 def bare_letters(text: str) -> str:
     """The letters and figures of a question without courtesies and names around it; "" if nothing is left."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("n't", "not")
+    text = re.sub(r"\bthank\s+you\b", "thanks", text)
     pieces = _PIECE.findall(text)
     core = _without_greeting(_without_ending(pieces))
     if not any(piece[0].isalnum() for piece in core):
@@ -106,6 +104,8 @@ def _without_ending(pieces):
         while after and pieces[after[0]] in _WITH_AN_ENDING:
             after.pop(0)
         if not last or len(after) > _NAMES or (after and asked > last[-1]):
+            return before + pieces
+        if after and pieces[last[-1]] in _ASKING and after[0] == last[-1] + 1:  # "please cancel it"
             return before + pieces
         cut = last[-1]
         while cut and (pieces[cut - 1] in _ENDING | _WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):

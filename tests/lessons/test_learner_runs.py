@@ -25,7 +25,7 @@ CALLED = [  # (lesson, exercise, text in the cell of the experiment that calls i
     ("05", "stacked_sum", "half = add_up(stacked_sum"),
     ("10", "bradley_terry_loss", "history = fit(mine"),
     ("10", "score", "rated = dict(zip("),
-    ("11", "exact_kl", "kl_by_token = exact_kl("),
+    ("11", "exact_kl", "map(exact_kl, logits"),
     ("11", "rewards_by_token", "held, held_rows = trained("),
     ("11", "mean_sequence_kl", "held, held_rows = trained("),
     ("12", "per_token_rewards", "= train_with(beta=0.1"),

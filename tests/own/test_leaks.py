@@ -357,6 +357,10 @@ def test_a_question_is_itself_with_any_courtesies(question, before, after):
         ("Thanks, where is it?", "whereisit"),
         ("I don’t see it, please?", "idonotseeit"),
         ("की", "की"),
+        ("do you have wheelchairs", "doyouhavewheelchairs"),
+        ("could you please cancel my order", "couldyoupleasecancelmyorder"),
+        ("you sell bikes", "yousellbikes"),
+        ("is it open, thank  you Ann", "isitopen"),
     ],
 )
 def test_letters_of_a_question(text, left):
