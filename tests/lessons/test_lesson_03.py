@@ -107,7 +107,7 @@ PARTS = ["check.LowRankChange(", "check.LoRALinear(", "check.apply_lora("]
 TRAINED = [*START, *PARTS, "def adapted(", "def logits_of(", "history = train("]
 HUNT = 'folded_until_tried("why_it_never_learns")'
 MERGED = [*TRAINED, "check.merge_lora(", "two_ways, merged ="]
-HEADLINE = [*TRAINED[:-1], "PLACE =", "LoraConfig(", "claim.same_as_peft("]
+HEADLINE = [*TRAINED[:-1], "PLACE =", "# Imports from peft", "config = LoraConfig(", "claim.same_as_peft("]
 
 
 def run(marks: list[str], answers: dict, checked: bool = True, **replaced) -> None:
