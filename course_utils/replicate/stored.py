@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonschema import Draft202012Validator
 
 from course_utils.replicate.rows import Row
@@ -84,7 +83,7 @@ def row_faults(found: Any, row: Row) -> list[str]:
     try:
         for key, of in (("values", row.value), ("controls", row.of_control)):
             now = list(map(of, found["results"], found["rates"]))
-            if not all(map(partial(math.isclose, rel_tol=1e-6), found[key], now)):
+            if not np.allclose(found[key], now, rtol=1e-6, atol=1e-12):
                 faults.append(f"{key} are {found[key]}, and its results give {now}")
         for number in (row.untestable, *row.beside.values()):
             list(map(number, found["results"]))

@@ -130,12 +130,20 @@ def test_the_page_is_made_of_the_stored_rows():
     assert CSV.read_text(encoding="utf-8") == holds_csv()
 
 
+OVER_PROCESSORS = {"05": 0.15}  # at a rate near the edge of what is stable two processors differed by 8%
+
+
+def steps_of(key, run):
+    """The keys of one number at the steps of a run: NAME_STEP."""
+    return [other for other in run if other.rstrip("0123456789") == key.rstrip("0123456789")]
+
+
 @pytest.mark.night
 @pytest.mark.parametrize("path", sorted(REPLICATIONS.glob("*-pocket-s.json")), ids=lambda path: path.stem)
 def test_a_run_of_each_row_comes_out_again(path):
     """The first arm's on the smallest model; another seed every day.
 
-    At a row's best rate, near the edge of what is stable, two processors' numbers differed by up to 8%.
+    Of a number that is alike at all seeds, the spread at its other steps counts ("gold_6", "gold_8").
     """
     load_experiments()
     row = all_rows()[path.stem[:2]]
@@ -145,9 +153,14 @@ def test_a_run_of_each_row_comes_out_again(path):
     with standing_in("pocket-s"):
         now = SWEEPS[row.sweep].run(arm.at(found["rates"][index].get(name)), found["seeds"][index])
     runs = [results[name] for results in found["results"]]
+    chosen = SWEEPS[row.sweep]
     faults = differing_numbers(
-        *(replace(SWEEPS[row.sweep], tolerance=0.15), runs[index], scalars(now)),
-        lambda key: statistics.stdev(run[key] for run in runs),
+        *(
+            replace(chosen, tolerance=OVER_PROCESSORS.get(row.lesson, chosen.tolerance)),
+            runs[index],
+            scalars(now),
+        ),
+        lambda key: max(statistics.stdev(run[step] for run in runs) for step in steps_of(key, runs[index])),
     )
     assert not faults
 

@@ -61,13 +61,13 @@ NOT_RUN = {  # reasons why nothing runs them: modules, or definitions as module.
     "lesson 15 makes up no jobs": "world.passages.activity",
     "rows on other models ask for it, to choose a rate": """
         lessons.lesson_12.experiments.mean_proxy lessons.lesson_15.experiments.name_loss
+        lessons.lesson_18.experiments.pass_of lessons.lesson_18.experiments.validation""",
+    "rows on other models ask for it: their layers, or what they know": """
         lessons.lesson_07.experiments.tokens_as_lora methods.lora.attention_targets
         methods.lora_analysis.linear_layers lessons.lesson_02.measures.encode_statements
         lessons.lesson_02.measures.statement_scores lessons.lesson_09.experiments.answered_if_known
-        lessons.lesson_09.experiments.right_share lessons.lesson_18.experiments.pass_of
-        lessons.lesson_18.experiments.validation""",
-    "lesson 09 scores statements only in a row on other models": """
-        world.tables.bare world.templates.article world.templates.capitalise world.templates.fill""",
+        lessons.lesson_09.experiments.right_share world.tables.bare world.templates.article
+        world.templates.capitalise world.templates.fill""",
 }
 REASONED = {name for names in NOT_RUN.values() for name in names.split()}
 
