@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
+from collections import Counter
 from collections.abc import Iterable
 
 from course_utils.home import write_whole
@@ -14,8 +15,9 @@ from course_utils.replicate.stored import stored_rows
 from course_utils.templates import templates
 
 PAGE, CSV = ROOT / "docs" / "holds.md", ROOT / "docs" / "holds.csv"
+SOURCE = "pocket"  # the bounds were set on its runs
 LONG_TITLES = {
-    "pocket": "pocket, from which the claims come",
+    SOURCE: "pocket, from which the claims come",
     "smollm2": "SmolLM2-135M-Instruct, weights rounded to 4 bits",
 }
 
@@ -27,6 +29,11 @@ def seeds_in_words(values: Iterable[float]) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
+def steps_in_words(values: Iterable[float]) -> str:
+    """Each seed's: of values that are steps of a grid a mean says nothing."""
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
 def bounds_in_words(row: Row) -> str:
     """at least 3, at most 32."""
     bounds = {"at least": row.at_least, "at most": row.at_most}
@@ -34,16 +41,22 @@ def bounds_in_words(row: Row) -> str:
 
 
 def cell(row: Row, found: dict) -> dict:
-    """A model's cell: its values, the control's, the numbers beside them, and whether it agrees."""
-    numbers = {name: seeds_in_words(found[name]) for name in ("values", "controls")}
-    if reason := row.reason(found):
-        return numbers | {"outcome": row.outcome(found), "reason": reason}
-    beside = [seeds_in_words(map(number, found["results"])) for number in row.beside.values()]
-    return numbers | {"beside": beside, "outcome": row.outcome(found), "reason": ""}
+    """A model's cell: its values, the control's, the numbers beside them, and whether it agrees.
+
+    Where the bounds come from, agreement is called "source".
+    """
+    outcome = row.outcome(found)
+    return {
+        "values": (steps_in_words if row.rates_by_seed else seeds_in_words)(found["values"]),
+        "controls": seeds_in_words(found["controls"]),
+        "beside": [seeds_in_words(map(number, found["results"])) for number in row.beside.values()],
+        "outcome": "source" if found["model"]["name"] == SOURCE and outcome == "agrees" else outcome,
+        "reason": row.reason(found),
+    }
 
 
 def outcome_table() -> dict:
-    """{"models": titles, "rows": [{"row", "bounds", "cells": {model: cell}}], "hours"}; models by size."""
+    """{"models": by size, "rows": [{"row", "bounds", "cells": {model: cell}}], "hours"}."""
     rows, sizes, minutes = [], {}, 0.0
     for row in all_rows().values():
         found = {each["model"]["name"]: each for each in stored_rows(row)}
@@ -52,9 +65,18 @@ def outcome_table() -> dict:
         cells = {name: cell(row, each) for name, each in found.items()}
         rows.append({"row": row, "bounds": bounds_in_words(row), "cells": cells})
     models = sorted(sizes, key=sizes.__getitem__)
+    outcomes = {
+        name: [one["cells"][name]["outcome"] for one in rows if name in one["cells"]] for name in models
+    }
     return {
         "models": [
-            {"name": name, "title": LONG_TITLES.get(name, name), "parameters": sizes[name]} for name in models
+            {
+                "name": name,
+                "title": LONG_TITLES.get(name, name),
+                "parameters": sizes[name],
+                "counts": ", ".join(f"{each} {count}" for each, count in Counter(outcomes[name]).items()),
+            }
+            for name in models
         ],
         "rows": rows,
         "hours": minutes / 60,

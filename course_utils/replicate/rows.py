@@ -47,7 +47,7 @@ class Row:
     value and of_control take the results and rates of one seed. choose_by: the number of a run, on validation
     data, whose smallest value chooses an arm's rate: on a seed that is not reported, or on each seed.
     at_least, at_most: where the row agrees with the lesson. whys: {model: why it differs there}.
-    beside: {what: a number of one seed}, shown and not judged.
+    beside: {what: a number of one seed}, shown and not judged. remark: what the numbers alone would hide.
     """
 
     lesson: str
@@ -67,6 +67,7 @@ class Row:
     at_most: float | None = None
     published: tuple[Published, ...] = ()
     whys: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
     beside: Mapping[str, Callable[[Results], float]] = field(default_factory=dict)
     untestable: Callable[[Results], str] = lambda results: (
         ""

@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from course_utils.lessons.lesson_04.stored import kept
+from course_utils.lessons.lesson_19.row import noise_over_signal
 from course_utils.making.sweeps import differing_numbers
 from course_utils.models import standing_in
 from course_utils.replicate.measure import Journal, at_step, measure, scalars, search_rate
@@ -181,12 +182,73 @@ def test_what_stands_beside_a_row_bounds_what_it_shows(model):
         row, runs = all_rows()[lesson], rows_of(lesson, model)["results"]
         return [list(map(number, runs)) for number in row.beside.values()]
 
-    half_way, on_facts = beside("02")
+    half_way, on_answers, on_facts = beside("02")
+    assert statistics.mean(on_answers) > 1.2
     assert min(half_way) > all_rows()["02"].at_most and min(on_facts) > 1
     guessed, guessed_after_both = beside("15")
     found = rows_of("15", model)
     assert statistics.mean(found["values"]) < statistics.mean(guessed)
     assert statistics.mean(found["controls"]) > 1.5 * statistics.mean(guessed_after_both)
+
+
+def test_what_the_page_remarks_of_rows_is_so():
+    def values(lesson, model="pocket", of="values"):
+        return rows_of(lesson, model)[of]
+
+    assert min(values("04", "smollm2")) < 0.8 < max(values("04", "smollm2"))
+    assert max(values("04", of="controls")) > 0.8
+    assert 0.845 < min(values("07", "pocket-s", "controls")) < 0.855
+    for model, asked_again in (("pocket-s", {0.5, 0.75}), ("pocket", {0.0})):
+        runs = [run["LoRA"] for run in values("09", model, "results")]
+        assert {run["short_unknown"] for run in runs} == asked_again
+        assert min(run["completed"] for run in runs) > 0.97
+    rates = values("10", of="rates")[0]
+    assert 3 < rates["biased"] / rates["balanced"] < 3.3
+    assert min(values("03", model, "controls")[0] for model in ("pocket-s", "pocket", "smollm2")) > 1
+
+
+def test_without_a_penalty_the_gold_score_falls_at_once_at_the_rows_rate_and_rises_first_at_the_lessons():
+    found, bound = rows_of("12", "pocket"), all_rows()["12"].at_least
+    for run in found["results"]:
+        gold = [value for key, value in run["without"].items() if key.startswith("gold")]
+        assert run["without"]["gold_0"] == max(gold)
+    assert sum(value > bound for value in found["controls"]) == 1
+    guarded = [run["with penalty"] for run in found["results"]]
+    assert any(
+        round(run["gold_0"], 2) == 0.23 and round(run["gold_2"], 2) == 0.09 and run["gold"] > run["gold_0"]
+        for run in guarded
+    )
+    lesson = [run["result"] for run in load_sweep("ppo")["rows"] if run["point"]["beta"] == 0]
+    assert found["rates"][0]["without"] == pytest.approx(3.16 * load_sweep("ppo")["rows"][0]["point"]["lr"])
+    rises = [
+        max(scalars(run)[key] for key in scalars(run) if key.startswith("gold_")) - run["gold_0"]
+        for run in lesson
+    ]
+    assert len(rises) == 5 and min(rises) > 0.03 and max(rises) < 0.13
+
+
+def test_a_reward_for_form_alone_raises_right_answers():
+    starts = [run["start"]["short_1"] for run in rows_of("18", "pocket")["results"]]
+    form = {
+        run["seed"]: run["result"]["short_1"]
+        for run in load_sweep("other_rewards")["rows"]
+        if run["point"] == {"judge": "form"}
+    }
+    times = [form[seed] / start for seed, start in enumerate(starts)]
+    assert round(min(times), 2) == 1.14 and round(max(times), 2) == 1.57
+
+
+def test_with_other_prompts_the_answers_needed_vary_more():
+    runs = [
+        run["result"]
+        for run in load_sweep("gradient_agreement")["rows"]
+        if run["point"]["prompts"] == "other"
+    ]
+    times = sorted(noise_over_signal(run, "GRPO") / noise_over_signal(run, "exact") for run in runs)
+    assert [round(value, 1) for value in times] == [4.4, 6.3, 9.0, 18.0, 66.4]
+    same = [run["same prompts"] for run in rows_of("19", "pocket")["results"]]
+    plain = [noise_over_signal(run, "right or wrong") / noise_over_signal(run, "exact") for run in same]
+    assert [round(value, 1) for value in sorted(plain)] == [2.4, 5.0, 11.7]
 
 
 def test_dpo_on_the_small_model_falls_further_on():
@@ -197,7 +259,17 @@ def test_dpo_on_the_small_model_falls_further_on():
     }
     assert min(ahead["pocket-s"]) > 7.5 and max(ahead["pocket-s"]) < 9.5
     assert min(ahead["pocket"]) > 14.5 and max(ahead["pocket"]) < 24.5
-    further = [run["result"] for run in load_sweep("dpo_sizes")["rows"] if run["point"]["lr"] == 8e-4]
+    rows = load_sweep("dpo_sizes")["rows"]
+    lower = [run["result"] for run in rows if run["point"] == {"model": "pocket", "lr": 8e-5}]
+    assert all(-6 < run["trained_chosen"] < -2 for run in lower)
+    assert round(statistics.mean(run["trained_chosen"] for run in lower), 1) == -3.7
+    assert all(8 < run["trained_chosen"] - run["trained_rejected"] < 12 for run in lower)
+    further = [run["result"] for run in rows if run["point"]["lr"] == 8e-4]
+    worse = [
+        run["validation_loss"] > own["DPO"]["validation_loss"]
+        for run, own in zip(further, rows_of("13", "pocket-s")["results"], strict=True)
+    ]
+    assert sum(worse) == 2
     assert all(-5.5 < run["trained_chosen"] < -1.5 for run in further)
     assert all(19.5 < run["trained_chosen"] - run["trained_rejected"] < 25.5 for run in further)
 

@@ -13,7 +13,7 @@ def cost_of(arm: str, results: Results) -> float:
 ROW = Row(
     lesson="02",
     claim="replay",
-    headline="replay keeps the loss on texts like those replayed, and costs the answers little",
+    headline="replay keeps the loss on texts like those replayed, for a small share of the gain on answers",
     quantity="with two old texts in each step, the rise of the loss on such texts that is left plus the gain "
     "on answers that is given up, as shares of both after questions alone at the same rate; for a model that "
     "knows such texts",
@@ -34,6 +34,9 @@ ROW = Row(
     beside={
         "no replay, but the weights half-way back to the base": lambda results: cost_of(
             "half-way", {**results, "half-way": at_share(results["questions"], 0.5)}
+        ),
+        "loss on the answers, over that after questions alone": lambda results: (
+            results["replay"]["answer_loss"] / results["questions"]["answer_loss"]
         ),
         "loss on facts that no replayed text states, over that after questions alone": lambda results: (
             results["replay"]["fact_loss"] / results["questions"]["fact_loss"]

@@ -17,10 +17,13 @@ ROW = Row(
     value=lambda results, rates: results["LoRA"]["short_known"],
     of_control=lambda results, rates: results["LoRA"]["short_invented"],
     at_least=0.7,
+    remark="Invented facts, which no text states, show only that nothing leaks. The base models "
+    "complete nearly all "
+    "facts; of the four that pocket-s does not, half or more are answered.",
     published=(
         Published(
             figure="96.6% of the other people's questions where pre-training tells each life in five "
-            "wordings, 9.7% where in one",
+            "wordings and orders of its sentences, 9.7% where in one",
             source="Allen-Zhu and Li 2023, arXiv 2309.14316, in the words of their 2309.14402",
             verdict="same direction",
             difference="invented lives, GPT-2 of 12 layers, half of the people tuned on; here facts of the "

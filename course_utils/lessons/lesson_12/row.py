@@ -13,7 +13,8 @@ ROW = Row(
     lesson="12",
     claim="gold_falls",
     headline="the true score falls while PPO trains on a learned one",
-    quantity="fall of the gold score from its peak within 20 iterations of PPO without a KL penalty",
+    quantity="fall of the gold score within 20 iterations of PPO without a KL penalty, from its "
+    "highest, the start's included",
     unit="points of a score from 0 to 1",
     control="with a penalty of 0.1, at the same rate, which earns most reward with it",
     why="whoever optimises a learned reward asks whether more of it still means better answers",
@@ -25,12 +26,19 @@ ROW = Row(
     value=lambda results, rates: fall(results["without"]),
     of_control=lambda results, rates: fall(results["with penalty"]),
     at_least=0.07,
+    remark="The rate is the one that earns most reward with the penalty. There the penalty does not "
+    "always keep the "
+    "gold score, either: at one of three seeds it falls by more than the bound, and at another it "
+    "falls from .23 "
+    "to .09 and comes back.",
     published=(
         Published(
             "with more KL the gold score rises, peaks and falls while the proxy rises on",
             "Gao, Schulman and Hilton 2022, arXiv 2210.10760",
             "same direction",
-            "their gold score is a reward model of 6B parameters without a fixed range, read over KL",
+            "at this row's rate it falls from the start on; at the lesson's, a third of that, it "
+            "rises first by "
+            ".03 to .13 at all five seeds, as theirs does. Their gold score is a reward model, read over KL",
         ),
         Published(
             "a KL penalty in RL does not change the frontier of gold score and KL",

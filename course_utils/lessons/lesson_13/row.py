@@ -27,10 +27,17 @@ ROW = Row(
         "control, rejected answers": lambda results: results["tuning"]["trained_rejected"],
     },
     whys={
-        "pocket-s": "at its best rate it has learned little: the chosen answers are 8 or 9 nats "
-        "further ahead, 15 to 24 on the pocket model. At three times the rate, 20 to 25 ahead, they fall "
-        "there, too, by 2 to 5 nats."
+        "pocket-s": "it is not known. Its chosen answers rise with a lead of 8 or 9 nats over the "
+        "rejected ones. That "
+        "it went less far is no reason: on the pocket model, at the lesson's rate, the chosen ones "
+        "fall by 2 to 6 "
+        "nats with a lead of 8 to 12. At three times the rate, 20 to 25 ahead and with a validation "
+        "loss that is "
+        "higher at two of three seeds, they fall on pocket-s, too, by 2 to 5. The pairs are stories of the "
+        "pocket model: for pocket-s they are somebody else's."
     },
+    remark="At the lesson's rate, a third of this one, the pocket model's chosen answers fall by 3.7 nats "
+    "(5.6 to 2.5).",
     published=(
         Published(
             "the refusals that DPO prefers become rarer: 74.4% before it, 33.4% after it",

@@ -20,7 +20,7 @@ ROW = Row(
     quantity="answers that GRPO needs for gradients that agree as well as the exact KL's, over its own",
     unit="times",
     control="over those of one sampled log-ratio a token",
-    why="it is what a teacher's whole distribution is worth where a verifier would do",
+    why="who has both a teacher and a verifier asks which needs fewer answers",
     sweep="gradient_agreement",
     arms={"same prompts": Arm({"prompts": "same"}, LIST_RATES["GRPO"])},
     value=lambda results, rates: (
@@ -32,6 +32,11 @@ ROW = Row(
         / noise_over_signal(results["same prompts"], "sampled")
     ),
     at_least=5,
+    remark="Both batches answer the same prompts. Where each has its own, the lesson's five stored "
+    "seeds give 4.4 "
+    "to 18 times, and 66 where GRPO's gradients do not agree at all (a cosine below .01 counts as "
+    ".01). With right or "
+    "wrong as the reward, without GRPO's baseline, it is 2.4 to 11.7 times, on the same prompts.",
     published=(
         Published(
             "on-policy distillation takes 9 to 30 times less compute than training on the teacher's answers",
@@ -43,7 +48,8 @@ ROW = Row(
             "7 to 10 times fewer gradient steps than reinforcement learning to the same result",
             "Lu and others 2025, On-Policy Distillation, thinkingmachines.ai/blog/on-policy-distillation",
             "same direction",
-            "steps to a result, at one log-ratio a token; here answers for equal gradients, at the exact KL",
+            "steps to a result, at one log-ratio a token, as in the control; here answers for equal "
+            "gradients",
         ),
     ),
     untestable=lambda results: (

@@ -58,7 +58,7 @@ def loss_by_tokens(found: dict[str, dict]) -> None:
         name: ([row["tokens"] / 1e6 for row in each["curve"]], [row["loss"] for row in each["curve"]])
         for name, each in found.items()
     }
-    title = "At the end, more weights predict better"
+    title = "The loss falls with the tokens read: two sizes, a run each"
     lines(curves, title, "millions of tokens read", "loss of a new batch (nats a token)", logx=True)
 
 
