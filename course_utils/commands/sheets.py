@@ -76,13 +76,13 @@ def cells(lesson: str) -> dict[str, tuple[int, int]]:
 
 @cache
 def slides_by_section() -> dict[tuple[str, str], list[str]]:
-    """{(lesson, section): slides with a figure or claim from it, as "lora 3"; "3, then 4" if 3 asks}."""
+    """{(lesson, section): slides with a figure or claim from it: "lora 3 after it"; "3 asks, 4 shows"}."""
     found: dict[tuple[str, str], list[str]] = {}
     for deck in deck_names():
         slides = slides_of(deck)
         for number, slide in enumerate(slides, 1):
             asks = number > 1 and slides[number - 2]["title"] == slide["title"]
-            name = f"{deck} {number - 1}, then {number}" if asks else f"{deck} {number}"
+            name = f"{deck} {number - 1} asks, {number} shows" if asks else f"{deck} {number} after it"
             for taken in [*slide["figures"], *slide["claims"]]:
                 for section in taken["sections"]:
                     found.setdefault((taken["lesson"], section), []).append(name)
@@ -97,11 +97,13 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, ran: set[int], lat
     """
     lesson, shown, do = row[1], set(IN_ITALICS.findall(row[2])), set(TO_DO.findall(row[3]))
     script = next(rows for heading, rows in guide_tables(SCRIPTS).items() if heading.startswith(f"{lesson} "))
-    steps, wanted, left = [], not ran, shown | do
+    steps, wanted, left, elsewhere = [], not ran, shown | do, []
     for length, you, they in script:
         named, tried = set(IN_ITALICS.findall(you)), set(TO_DO.findall(they))
         if named or tried:
             wanted = bool(named & shown or tried & do)
+            if not wanted:
+                elsewhere += sorted(named)
         if wanted:
             left -= named | tried
             steps.append(
@@ -136,6 +138,7 @@ def sheet(row: Sequence[str], minutes: int, begins: datetime, ran: set[int], lat
         "above": (first, section),
         "steps": steps,
         "left": [(name, _range(_cells(lesson, [name]))) for name in sorted(left)],
+        "elsewhere": [(name, _range(_cells(lesson, [name]))) for name in elsewhere],
         "ask": row[4],
         "notes": [
             (words, markdown(text[0].upper() + text[1:]))

@@ -67,19 +67,39 @@ def test_who_runs_a_sheets_cells_in_its_order_misses_no_name(plan):
 
 def test_a_cell_that_no_row_shows_is_run_and_one_of_a_later_row_is_jumped_over():
     found = sheets.run_sheets("half-a-day", NINE)["sheets"]
+    found += sheets.run_sheets("one-day", NINE)["sheets"]
     of = {(one["lesson"], step["cells"]): step for one in found for step in one["steps"]}
-    assert of["01", "12 to 18"]["first"] == "9 to 11" and not of["01", "12 to 18"]["jump"]
-    gradient, learns = of["03", "25 to 27"], of["03", "22 to 24"]
-    assert (gradient["first"], gradient["jump"]) == ("18 to 21", "22 to 24") and not learns["first"]
+    assert of["02", "36 to 41"]["first"] == "9 to 35" and not of["02", "36 to 41"]["jump"]
+    assert (of["08", "32 to 34"]["first"], of["08", "32 to 34"]["jump"]) == ("24 to 30", "31")
+
+
+@pytest.mark.parametrize("plan", ["half-a-day", "one-day", "two-days"])
+def test_a_plan_with_all_minutes_of_a_script_shows_all_of_it_and_a_sheet_says_what_it_leaves_out(plan):
+    table = sheets.guide_tables(sheets.PLANS)[sheets.plans()[plan]]
+    led = [row for row in table if sheets.LESSON.fullmatch(row[1])]
+    left_out: dict[str, set[str]] = {}
+    for row, one in zip(led, sheets.run_sheets(plan, NINE)["sheets"], strict=True):
+        script = next(
+            rows for name, rows in sheets.guide_tables(sheets.SCRIPTS).items() if name[:2] == row[1]
+        )
+        named = {name for _, you, _ in script for name in sheets.IN_ITALICS.findall(you)}
+        said, told = " ".join(step["you"] for step in one["steps"]), {name for name, _ in one["elsewhere"]}
+        assert {name for name in named if f"<em>{name}</em>" in said} | told == named
+        left_out[row[1]] = left_out.get(row[1], told) & told
+        minutes = sum(int(other[0]) for other in led if other[1] == row[1])
+        if minutes != sum(int(step[0]) for step in script):
+            left_out[row[1]] = set()
+    assert not any(left_out.values()), left_out
 
 
 def test_the_second_half_of_a_lesson_begins_after_the_break_where_the_first_ended():
     found = sheets.run_sheets("half-a-day", NINE)
     *_, before, after = found["sheets"]
     assert [before["lesson"], after["lesson"]] == ["03", "03"]
-    assert (before["to"], after["from"]) == ("12:10", "12:20")  # minutes of the plan
-    start, _ = sheets.cells("03")["It learns"]
-    assert after["steps"][0]["cells"].startswith(f"{start} ") and after["above"] == (start, "It learns")
+    assert (before["to"], after["from"]) == ("12:05", "12:15")  # minutes of the plan
+    section = "Where the gradient goes"
+    start, _ = sheets.cells("03")[section]
+    assert after["steps"][0]["cells"].startswith(f"{start} ") and after["above"] == (start, section)
     assert found["rows"][-1]["clock"] == "12:50"
 
 
@@ -92,10 +112,10 @@ def test_a_week_of_the_term_begins_with_its_frame_and_the_second_day_in_the_morn
 
 def test_a_step_names_its_slides():
     [name] = sheets.slides_by_section()["03", "Where the gradient goes"]
-    deck, first, _, number = name.replace(",", "").split()
+    deck, first, _, number, _ = name.replace(",", "").split()
     asks, shows = (sheets.slides_of(deck)[int(each) - 1] for each in (first, number))
     assert asks["title"] == shows["title"] and shows["figures"] and not asks["figures"]
-    sheet = sheets.run_sheets("half-a-day", NINE)["sheets"][3]
+    sheet = sheets.run_sheets("half-a-day", NINE)["sheets"][4]
     assert any(name in step["slides"] for step in sheet["steps"])
 
 
