@@ -20,9 +20,12 @@ _WITH_AN_ENDING = set(
     "kind kindest best warm warmest many yours so very much a lot in advance again sent from my".split()
 )
 _WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
+_REACHED = set("reach contact call text email e-mail mail phone mobile telephone number write".split())
+_WITH_A_CONTACT = _REACHED | set("you can please me my at on by via under is address".split())
+_CONTACT_FIGURES = 6  # a telephone number has more
 _NAMES = 3  # words after a greeting or an ending that are somebody's name
 _LAST = 40  # pieces of a text among which endings are looked for
-_PIECE = re.compile(r"[^\s,.:!?]+|[,.:!?\n]")
+_PIECE = re.compile(r"[^\s,:!?]+@[^\s,:!?]+|[^\s,.:!?]+|[,.:!?\n]")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Shared:
     near: list[
         int
     ]  # nearly a question: NEAR_LETTERS of the triples of letters, or a whole sentence that asks
-    answers: list[int]  # the answer, word for word
+    answers: list[int]  # the answer, word for word but for greeting and signature
 
     @property
     def words(self) -> str:
@@ -62,8 +65,8 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
         n for n, turns in enumerate(judged) if _opening(turns) in anywhere or not openings.isdisjoint(turns)
     ]
     asked = [_opening(turns) if n not in set(same) else "" for n, turns in enumerate(judged)]
-    said = {_plain(answer) for row in train for answer in row.answers}
-    answers = [n for n, row in enumerate(held_out) if row.answers and _plain(row.answers[-1]) in said]
+    said = {bare_letters(answer) for row in train for answer in row.answers}
+    answers = [n for n, row in enumerate(held_out) if row.answers and bare_letters(row.answers[-1]) in said]
     whole = {sentence for row in train for turn in row.asked for sentence in _sentences(turn)}
     longer = {n for n, row in enumerate(held_out) if not whole.isdisjoint(_sentences(row.asked[0]))} - {*same}
     return Shared(len(judged), same, sorted({*_near(asked, anywhere)} | longer), answers)
@@ -91,28 +94,51 @@ def _without_greeting(pieces):
 
 
 def _without_ending(pieces):
-    """Cut at the last ending that only names follow, with what belongs to it; again, until there is none.
+    """Cut at the last ending that only names follow, or at a contact; again, until there is none.
 
     Of a long text the last pieces are looked at.
     """
     before, pieces = pieces[:-_LAST], pieces[-_LAST:]
     while True:
-        words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
-        asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
-        last = [n for n in words if pieces[n] in _ENDING]
-        after = [n for n in words if last and n > last[-1]]
-        while after and pieces[after[0]] in _WITH_AN_ENDING:
-            after.pop(0)
-        if not last or len(after) > _NAMES or (after and asked > last[-1]):
-            return before + pieces
-        if after and pieces[last[-1]] in _ASKING and after[0] == last[-1] + 1:  # "please cancel it"
-            return before + pieces
-        cut = last[-1]
-        while cut and (pieces[cut - 1] in _ENDING | _WITH_AN_ENDING or not pieces[cut - 1][0].isalnum()):
-            cut -= 1
-        if not any(piece[0].isalnum() for piece in before + pieces[:cut]):
+        cut = min(_ending_at(pieces), _contact_at(pieces))
+        if cut == len(pieces) or not any(piece[0].isalnum() for piece in before + pieces[:cut]):
             return before + pieces
         pieces = pieces[:cut]
+
+
+def _ending_at(pieces):
+    """Where the last ending begins that only names follow, with what belongs to it; else their number."""
+    words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
+    asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
+    last = [n for n in words if pieces[n] in _ENDING]
+    after = [n for n in words if last and n > last[-1]]
+    while after and pieces[after[0]] in _WITH_AN_ENDING:
+        after.pop(0)
+    if not last or len(after) > _NAMES or (after and asked > last[-1]):
+        return len(pieces)
+    if after and pieces[last[-1]] in _ASKING and after[0] == last[-1] + 1:  # "please cancel it"
+        return len(pieces)
+    return _back(pieces, last[-1], _ENDING | _WITH_AN_ENDING)
+
+
+def _contact_at(pieces):
+    """Where "reach me at" begins, if an address or a number after it ends the text; else their number."""
+    start = len(pieces)
+    while start and ("@" in pieces[start - 1] or not any(map(str.isalpha, pieces[start - 1]))):
+        start -= 1
+    contact = "".join(pieces[start:])
+    if "@" not in contact and sum(map(str.isdigit, contact)) <= _CONTACT_FIGURES:
+        return len(pieces)
+    cut = _back(pieces, start, _WITH_A_CONTACT)
+    words = {*pieces[cut:start]}
+    return cut if words & _REACHED and words & {"me", "my"} and "?" not in pieces[cut:] else len(pieces)
+
+
+def _back(pieces, end, words):
+    """The place before `end` from which on there are only these words, and signs."""
+    while end and (pieces[end - 1] in words or not pieces[end - 1][0].isalnum()):
+        end -= 1
+    return end
 
 
 def _plain(text):

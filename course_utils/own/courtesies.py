@@ -15,10 +15,18 @@ _MORE = (
     r"(?:again|so\s+much|very\s+much|a\s+lot|in\s+advance"
     r"|for\s+(?:your|the|any)\s+(?:\w+\s+)?(?:help|reply|answer|time|support))"
 )
+_REACH_ME = (  # "You can reach me at ann@example.org", "my number is 030 1234567"
+    r"(?:(?:you\s+can|please)\s+)*"
+    r"(?:(?:reach|contact|call|text|e-?mail|phone|write(?:\s+to)?)\s+me"
+    r"|my\s+(?:e-?mail|phone|mobile|number|telephone)(?:\s+(?:address|number))?\s+is)\b"
+    r"[^.?!\n@\d]{0,30}(?:\S{1,64}@\S{1,99}|\+?\d[\d ()/.-]{5,}\d)"
+)
 _OPENS = re.compile(
     rf"^\W*{_GREETING}\b(?:\W+{_ADDRESSED}\b)*(?:(?-i:(?:[^\S\n]+[A-Z]\w*){{1,2}})[,:!\n])?\W*", re.I
 )
 _ENDS = re.compile(rf"(?:^|[\W_]+){_CLOSING}\b(?:\s+{_MORE})*(?:[,.!\s]+\w+){{0,3}}[^\w?]*$", re.I)
+_CONTACT = re.compile(rf"(?:^|[\W_]+){_REACH_ME}[^\w?]*$", re.I)
+_OF_ONESELF = re.compile(r"\bm[ey]\b", re.I)
 # don't, isn't, can't, and without the apostrophe
 _NEGATED = re.compile(r"\b(do|does|did|is|are|was|were|would|could|should|has|have|had)n['’]?t\b", re.I)
 _CANNOT = re.compile(r"\bcan(?:not|['’]?t)\b", re.I)
@@ -29,9 +37,10 @@ _AROUND = 200  # letters at either end of a text in which courtesies are looked 
 
 
 def bare_question(text: str) -> str:
-    """The text without greetings before and closings after it (one word stays), don't as do not."""
+    """The text without greetings before, closings and contacts after it (one word stays), don't as do not."""
     text = text.strip()
-    text = text[:-_AROUND] + _without(_ENDS, text[-_AROUND:], text[:-_AROUND])
+    for ending in (_ENDS, _CONTACT, _ENDS) if _OF_ONESELF.search(text[-_AROUND:]) else (_ENDS,):
+        text = text[:-_AROUND] + _without(ending, text[-_AROUND:], text[:-_AROUND])
     text = _without(_OPENS, text[:_AROUND], text[_AROUND:]) + text[_AROUND:]
     return _WILL_NOT.sub("will not", _CANNOT.sub("can not", _NEGATED.sub(r"\1 not", text)))
 

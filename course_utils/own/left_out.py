@@ -1,4 +1,4 @@
-"""What of a file is not trained on: which rule left out how many rows, and the rows themselves."""
+"""What of a file is not trained on, as files: the rows that rules left out, and those that are held out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from course_utils.own.own_data import Conversation, Preference
 from course_utils.own.rows import line_list
 from course_utils.preferences import as_row, write_jsonl
 
-FILES = {Conversation: "left_out.jsonl", Preference: "left_out_pairs.jsonl"}
+FILES = {Conversation: "{}.jsonl", Preference: "{}_pairs.jsonl"}
 
 
 class LeftOut:
@@ -22,16 +22,19 @@ class LeftOut:
         self.rows += [(rule, row) for row in rows if row.line in out]
         return f"{rule}: {len(lines)}{', lines ' + line_list(lines) if lines else ''}."
 
-    def write(self, folder: Path) -> None:
-        """Write left_out.jsonl and left_out_pairs.jsonl, if there are such rows.
+    def write(self, folder: Path, held_out: Sequence[Conversation | Preference] = ()) -> None:
+        """Write left_out.jsonl, left_out_pairs.jsonl and the same of held_out, if there are such rows.
 
-        Both can be given to the lesson again; "line" and "left_out" in them say where and why.
+        All can be given to the lesson again; "line" and "left_out" in them say where and why.
         """
-        for kind, name in FILES.items():
-            rows = [(rule, row) for rule, row in self.rows if isinstance(row, kind)]
-            if rows:
-                out = [_as_row(row) | {"line": row.line, "left_out": rule} for rule, row in rows]
-                write_jsonl(Path(folder) / name, out)
+        out = [(row, {"line": row.line, "left_out": rule}) for rule, row in self.rows]
+        for what, rows in {
+            "left_out": out,
+            "held_out": [(row, {"line": row.line}) for row in held_out],
+        }.items():
+            for kind, name in FILES.items():
+                if of_kind := [_as_row(row) | where for row, where in rows if isinstance(row, kind)]:
+                    write_jsonl(Path(folder) / name.format(what), of_kind)
 
 
 def _as_row(row):

@@ -115,7 +115,7 @@ def read_preferences(path, columns: dict[str, str] | None = None) -> list[Prefer
 def read_pairs_of(path, columns: dict[str, str] | None = None) -> tuple[list[Preference], list[str]]:
     """The same with notes: which columns were read as what, and the lines without a preference."""
     preferences, faults, undecided = scan_preferences(path, columns)
-    raise_for(path, faults, len(preferences), "pairs")
+    raise_for(path, faults, len(preferences) + len(undecided) if faults else len(preferences), "pairs")
     forms = Counter(preference.form for preference in preferences)
     notes = [f"{count} pairs of {Path(path).name}: {form}." for form, count in forms.items()]
     if undecided:
@@ -171,7 +171,7 @@ def scan_preferences(path, columns=None) -> tuple[list[Preference], list[Fault],
         if plain is None:
             undecided.append(line)
         elif reason := _pair_row_fault(plain):
-            faults.append(Fault(line, reason))
+            faults.append(Fault(line, reason if '"rejected" from' in form else f"{reason} ({form})"))
         else:
             good.append(_preference(line, plain, form, _group(row)))
     return good, faults, undecided
@@ -202,7 +202,13 @@ def _exchange_fault(wanted, row):
 def _exchange(wanted, line, row):
     turns = zip(("user", "assistant"), wanted, strict=True)
     messages = [{"role": role, "content": row[column]} for role, column in turns]
-    return Conversation(line, messages, group=_group(row))
+    return Conversation(line, messages, _not_read(row, *wanted), _group(row))
+
+
+def _not_read(row, *read):
+    """A note that names a row's other fields, if there are any."""
+    others = [name for name in row if name not in (*read, "group", "line", "left_out")]
+    return (f"not read of a row: {', '.join(others)}",) if others else ()
 
 
 def _group(row):
@@ -251,7 +257,7 @@ def _turns_fault(messages):
 
 def _conversation(line, row):
     messages, notes = plain_messages(row["messages"])
-    notes = (*notes, *([NO_TOOLS] if row.get("tools") else []))
+    notes = (*notes, *([NO_TOOLS] if row.get("tools") else []), *_not_read(row, "messages", "tools"))
     return Conversation(line, messages, notes, _group(row))
 
 
@@ -528,7 +534,7 @@ def different_answers(conversations: Sequence[Conversation]) -> list[list[int]]:
         before = []
         for message in row.messages:
             if message["role"] == "assistant":
-                answer = hash(" ".join(split_words(message["content"])) or message["content"])
+                answer = hash(question_key(message["content"]))
                 found[hash(tuple(before))].setdefault(answer, row.line)
             else:
                 before.append((message["role"], question_key(message["content"])))

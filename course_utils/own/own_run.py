@@ -124,8 +124,13 @@ def _named_files(data, pairs):
     for name, file in {"DATA": data, "PAIRS": pairs}.items():
         if file and not isinstance(file, str | Path):
             raise ValueError(f'{name} must be the name of a file, such as "my.jsonl", got {file!r}')
+    if data == "example" and pairs:
+        raise ValueError(
+            'PAIRS names a file, and DATA is still the "example". Set DATA = "" to tune on the chosen '
+            "answers of the pairs, or to your own file of conversations."
+        )
     if data == "example":
-        return Files(EXAMPLES / "conversations.jsonl", _of_home(pairs or EXAMPLES / "pairs.jsonl"))
+        return Files(EXAMPLES / "conversations.jsonl", EXAMPLES / "pairs.jsonl")
     if not data and not pairs:
         raise ValueError("Give DATA (conversations in .jsonl, or a table in .csv), PAIRS (.jsonl), or both.")
     return Files(*(_of_home(file) if file else None for file in (data, pairs)))

@@ -126,6 +126,10 @@ def read_ratings(folder: Path, ratings: Path) -> RatingCount:
             f"{plain_line(folder)} has no rating sheet. Give the folder that the lesson names at its end; "
             "older results have none"
         )
+    if not ratings.exists():
+        raise ValueError(
+            f"{plain_line(ratings)}: no such file. The sheet rating.html saves it, in the browser's folder."
+        )
     given = _read_json(ratings)
     if not isinstance(given.get("ratings"), list) or not isinstance(given.get("sheet"), str):
         raise ValueError(f"{ratings.name} is not a file from a rating sheet")

@@ -54,6 +54,7 @@ class FileSplit:
     by: str
     held_out: frozenset[int]
     groups: int
+    drawn: int  # groups that are held out
     known: int  # held-out rows whose template is trained on
     shared: Shared  # what the check afterwards found
     why: str = ""  # why not by template
@@ -71,13 +72,15 @@ class FileSplit:
         """For the report and the card: what the score on the held-out rows implies."""
         if self.by == "template":
             drawn = (
-                f"Split by template ({self.groups} of them): no held-out question is one of training but for "
+                f"Split by template ({self.groups} of them, {self.drawn} held out): no held-out "
+                f"question is one of training but for "
                 "numbers, names, one word or, in a longer one, two neighbours. Rows that differ in two "
                 'places can be missed: give them one "group".'
             )
         else:
             drawn = (
-                f"Split by question ({self.groups} of them). By template was not possible: {self.why}. "
+                f"Split by question ({self.groups} of them, {self.drawn} held out). By template was "
+                f"not possible: {self.why}. "
                 f"{self.known} of {len(self.held_out)} held-out rows have a template that is trained on, or "
                 "one that differs in one place: read their scores as scores on new questions of known forms."
             )
@@ -112,7 +115,8 @@ def split_rows(
     shared, known = shared_with(*sides), template_leaks(*sides)
     if found := sorted({*leaks(*sides), *shared.same}) or (not why and known):
         raise DataError(_leak(rows, kinds, [inside[n] for n in found], outside))
-    return FileSplit(by, held_out, len(set(groups)), len(known), shared, why)
+    drawn = len({groups[n] for n in held_out})
+    return FileSplit(by, held_out, len(set(groups)), drawn, len(known), shared, why)
 
 
 def _with_named(groups, rows):

@@ -342,7 +342,7 @@ def test_what_is_left_out_is_counted_and_can_be_read_again(tmp_path):
     assert out.take("Copies", rows, [2, 5]) == "Copies: 2, lines 2, 5."
     assert out.take("Too long", rows, []) == "Too long: 0."
     out.take("Too long", pairs, [3])
-    out.write(tmp_path)
+    out.write(tmp_path, [rows[0], pairs[0]])
     again = read_conversations(tmp_path / "left_out.jsonl")
     assert [(row.messages, row.group) for row in again] == [(rows[1].messages, "g"), (rows[4].messages, "")]
     told = [
@@ -350,6 +350,8 @@ def test_what_is_left_out_is_counted_and_can_be_read_again(tmp_path):
     ]
     assert [(row["line"], row["left_out"]) for row in told] == [(2, "Copies"), (5, "Copies")]
     assert [row.pair for row in read_preferences(tmp_path / "left_out_pairs.jsonl")] == [pairs[2].pair]
+    assert [row.messages for row in read_conversations(tmp_path / "held_out.jsonl")] == [rows[0].messages]
+    assert [row.pair for row in read_preferences(tmp_path / "held_out_pairs.jsonl")] == [pairs[0].pair]
 
 
 def test_nothing_left_out_writes_nothing(tmp_path):

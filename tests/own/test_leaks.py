@@ -361,10 +361,39 @@ def test_a_question_is_itself_with_any_courtesies(question, before, after):
         ("could you please cancel my order", "couldyoupleasecancelmyorder"),
         ("you sell bikes", "yousellbikes"),
         ("is it open, thank  you Ann", "isitopen"),
+        ("It came damaged You can reach me at ann.lee@mail.org", "itcamedamaged"),
+        ("It came damaged.\nMy phone number is +49 30 123456.\nKind regards, Ann", "itcamedamaged"),
+        ("Where is order 12345678?", "whereisorder12345678"),
+        ("Can I reach you at a@b.org?", "canireachyouataborg"),
+        ("My phone is broken", "myphoneisbroken"),
     ],
 )
 def test_letters_of_a_question(text, left):
     assert bare_letters(text) == left
+
+
+def test_a_question_with_a_way_to_reach_its_writer_is_the_same_question():
+    """Found in somebody's support file: one was held out, the other trained on."""
+    greeted, reached = (
+        "Hi, my parcel was damaged Thanks, Jo White",
+        "My parcel was damaged You can reach me at ",
+    )
+    for way in ("jo@mail.org", "+49 170 1234567.", "jo.white@mail.co.uk\nThanks, Jo"):
+        rows = [talk(greeted), talk(reached + way)]
+        assert shared_with(rows[:1], rows[1:]).same == [0] and leaks(rows[:1], rows[1:]) == [0]
+        assert len(set(question_groups([row.asked for row in rows]))) == 1
+
+
+def test_greeting_and_signature_make_no_other_answer():
+    said = (
+        "Hello Ann,\nwe open at nine.\nKind regards, Jo",
+        "Dear Mr Lee,\nwe open at nine.\nBest wishes, Kim",
+    )
+    rows = [
+        Conversation(n, [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}])
+        for n, (asked, answer) in enumerate(zip(("Is it open?", "And on May 2?"), said, strict=True))
+    ]
+    assert shared_with(rows[:1], rows[1:]).answers == [0]
 
 
 def test_what_is_shared_is_said_in_words():

@@ -278,9 +278,17 @@ def test_long_names_are_cut_or_told_before_any_work(session, tmp_path):
     assert files_of("example", "", "lora", str(tmp_path / ("é" * 100))).pairs
 
 
+def test_pairs_of_ones_own_are_not_mixed_with_the_examples_conversations():
+    with pytest.raises(
+        ValueError, match=r'^PAIRS names a file, and DATA is still the "example"\. Set DATA = ""'
+    ):
+        files_of("example", "mine.csv", "lora", "")
+    assert files_of("", "mine.csv", "lora", "").data is None
+
+
 @pytest.mark.parametrize("value", [5, True, ["my.jsonl"]])
 def test_a_file_that_is_no_name_is_told(value):
-    for files, name in (((value, ""), "DATA"), (("my.jsonl", value), "PAIRS"), (("example", value), "PAIRS")):
+    for files, name in (((value, ""), "DATA"), (("my.jsonl", value), "PAIRS")):
         with pytest.raises(ValueError, match=f'^{name} must be the name of a file, such as "my.jsonl", got '):
             files_of(*files, "lora", "")
     assert files_of("~no-such-user/my.jsonl", "", "lora", "").data == Path("~no-such-user/my.jsonl")

@@ -46,7 +46,7 @@ def test_what_is_found_is_named_by_file():
 
 
 def test_the_parts_of_a_split_are_rows_of_one_kind():
-    drawn = FileSplit("question", frozenset({1, 3}), 4, 0, None)
+    drawn = FileSplit("question", frozenset({1, 3}), 4, 2, 0, None)
     kinds = ["conversation", "conversation", "pair", "pair"]
     assert drawn.parts("abcd", kinds, "conversation") == (["a"], ["b"])
     assert drawn.parts("abcd", kinds, "pair") == (["c"], ["d"])
