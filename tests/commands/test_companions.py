@@ -174,7 +174,11 @@ def test_on_a_runs_pages_the_links_lead_to_pages(course):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [(["03m"], ["03_more"]), (["--more"], ["03_lora", "03_more", "04_rank"]), (["3"], ["03_lora"])],
+    [
+        (["03m"], ["03_more"]),
+        pytest.param(["--more"], ["03_lora", "03_more", "04_rank"], marks=pytest.mark.night),
+        (["3"], ["03_lora"]),
+    ],
 )
 def test_run_takes_a_key_and_with_more_the_companions(course, tmp_path, options, expected):
     out = tmp_path / "out"

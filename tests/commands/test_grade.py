@@ -274,7 +274,9 @@ def test_only_whole_lines_of_the_right_form_are_read(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not grading.FORKS, reason="no server forks here")
-@pytest.mark.parametrize("number", [9, 19], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(9, id="killed"), pytest.param(19, id="stopped", marks=pytest.mark.night)]
+)
 def test_code_that_gets_at_the_server_costs_nobody_else(tmp_path, monkeypatch, number):
     monkeypatch.setattr(grading, "WAIT", 1)
     first = answer("per_token_rewards", f"import os; os.kill(os.getppid(), {number})\nexit()")
@@ -350,7 +352,9 @@ def test_a_child_that_is_left_behind_is_ended(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(name, marks=pytest.mark.night) for name in ("SIGHUP", "SIGKILL"))]
+)
 def test_a_signal_to_stop_ends_the_judging_processes_too(tmp_path, name):
     number, page = tmp_path / "number", tmp_path / "page.html"
     loop = f"import os; open({str(number)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"

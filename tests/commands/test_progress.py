@@ -54,7 +54,7 @@ def test_a_folder_without_progress_is_said_beside_the_json(capsys, monkeypatch, 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes are Unix's")
 @pytest.mark.parametrize("words", [["progress"], ["progress", "--json"], ["copies", "--help"]])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.night)])
 def test_a_reader_that_leaves_ends_a_command_quietly(words, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reading, writing = os.pipe()

@@ -98,7 +98,7 @@ def run_of(folder, data):
     return run.finish(lambda made: [(made / name).write_text(text) for name, text in sheet.items()])
 
 
-@pytest.mark.parametrize("before", ["", "one", "two"])
+@pytest.mark.parametrize("before", ["", "one", pytest.param("two", marks=pytest.mark.night)])
 def test_the_finish_of_lesson_17(tmp_path, tabulate, before):
     """Its place is free, or has another run's result or the same run's, with ratings."""
 
@@ -149,7 +149,13 @@ def test_export(tmp_path, tabulate):
     assert at_every_step(tmp_path, tabulate, "export", prepare, work, check) >= 5
 
 
-@pytest.mark.parametrize("marked", [True, False], ids=["marked", "of an earlier edition"])
+@pytest.mark.parametrize(
+    "marked",
+    [
+        pytest.param(True, id="marked"),
+        pytest.param(False, id="of an earlier edition", marks=pytest.mark.night),
+    ],
+)
 def test_book(tmp_path, tabulate, marked, monkeypatch):
     monkeypatch.setattr(book, "BUILD", tmp_path if not marked else book.BUILD)
 

@@ -1,4 +1,4 @@
-"""Lessons run headless at smoke scale with the solutions and another seed, anywhere, without the hub."""
+"""Lessons, and at night companions, run headless at smoke scale with the solutions, without the hub."""
 
 import papermill
 import pytest
@@ -6,11 +6,18 @@ from helpers import logging_hub
 
 from course_utils.notebook_files import lessons
 
-LESSONS = lessons(more=True)
+LESSONS = lessons()
+COMPANIONS = [path for path in lessons(more=True) if path not in LESSONS]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(pytest.param(path, id=path.stem) for path in LESSONS),
+        *(pytest.param(path, id=path.stem, marks=pytest.mark.night) for path in COMPANIONS),
+    ],
+)
 def test_papermill_at_smoke_scale_with_solutions(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COURSE_SOLUTIONS", "1")
