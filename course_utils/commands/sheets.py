@@ -174,13 +174,17 @@ def run_sheets(plan: str, start: datetime) -> dict:
         if planned or row[1] == "second day":
             clock = start
         led = bool(LESSON.fullmatch(row[1]))
-        rows.append({"clock": f"{clock:%H:%M}", "cells": [markdown(cell) for cell in row], "led": led})
+        rows.append(
+            {"clock": f"{clock:%H:%M}", "cells": [markdown(cell) for cell in row], "led": led, "next": None}
+        )
         if led:
             begins = clock + timedelta(minutes=before)
             later = [other for other in table[number + 1 :] if other[1] == row[1]]
             named = [IN_ITALICS.findall(other[2]) + TO_DO.findall(other[3]) for other in later]
             to_come = _cells(row[1], itertools.chain(*named))
             sheets.append(sheet(row, planned or int(row[0]), begins, ran.setdefault(row[1], set()), to_come))
+            if number and table[number - 1][1] in ("break", "lunch"):
+                rows[-2]["next"] = sheets[-1]
         clock += timedelta(minutes=int(row[0]))
     return {"title": heading.partition(":")[0], "rows": rows, "sheets": sheets}
 

@@ -110,7 +110,7 @@ def holds_csv() -> str:
             numbers = [" ".join(f"{value:.6g}" for value in found[key]) for key in ("values", "controls")]
             model = found["model"]
             about = [lesson, row.claim, row.quantity, row.unit, model["name"], model["parameters"]]
-            writer.writerow([*about, len(found["seeds"]), *numbers, row.outcome(found)])
+            writer.writerow([*about, len(found["seeds"]), *numbers, cell(row, found)["outcome"]])
     return text.getvalue()
 
 

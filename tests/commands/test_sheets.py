@@ -69,7 +69,7 @@ def test_a_cell_that_no_row_shows_is_run_and_one_of_a_later_row_is_jumped_over()
     found = sheets.run_sheets("half-a-day", NINE)["sheets"]
     found += sheets.run_sheets("one-day", NINE)["sheets"]
     of = {(one["lesson"], step["cells"]): step for one in found for step in one["steps"]}
-    assert of["02", "36 to 41"]["first"] == "9 to 35" and not of["02", "36 to 41"]["jump"]
+    assert of["08", "15 to 18"]["first"] == "12 to 14" and not of["08", "15 to 18"]["jump"]
     assert (of["08", "32 to 34"]["first"], of["08", "32 to 34"]["jump"]) == ("24 to 30", "31")
 
 
@@ -101,6 +101,9 @@ def test_the_second_half_of_a_lesson_begins_after_the_break_where_the_first_ende
     start, _ = sheets.cells("03")[section]
     assert after["steps"][0]["cells"].startswith(f"{start} ") and after["above"] == (start, section)
     assert found["rows"][-1]["clock"] == "12:50"
+    breaks = [row["next"] for row in found["rows"] if row["next"]]
+    assert [one["lesson"] for one in breaks] == ["02", "03"] and breaks[1] is after
+    assert breaks[0]["above"][1] == "Three remedies for forgetting"  # what takes minutes runs in the break
 
 
 def test_a_week_of_the_term_begins_with_its_frame_and_the_second_day_in_the_morning():

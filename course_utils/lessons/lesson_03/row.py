@@ -21,7 +21,9 @@ ROW = Row(
     of_control=lambda results, rates: results["LoRA, full's rate"]["held_out"] / results["LoRA"]["held_out"],
     rates_by_seed=True,
     at_least=3,
-    remark="Rates lie half decades apart, so that a value is a step of that grid: 3.16, 10 or 31.6.",
+    remark="Rates lie half decades apart, so that a value is a step of that grid: 3.16, the smallest "
+    "above 1, 10 or 31.6. The "
+    "control says what a wrong rate costs.",
     published=(
         Published(
             figure="LoRA's best rate is 10 times full fine-tuning's, about 15 times in runs under 100 steps",

@@ -7,7 +7,7 @@ from course_utils.replicate.rows import Arm, Published, Row
 ROW = Row(
     lesson="04",
     claim="rank_one_keeps",
-    headline="rank 1 of a change keeps most of its gain; so does the rest",
+    headline="rank 1 of a change keeps most of its gain",
     quantity="the share of the gain on held-out answers that is left if each matrix's change, after 30 steps "
     "of all matrices, is cut to rank 1",
     unit="share",
@@ -26,11 +26,12 @@ ROW = Row(
     },
     whys={
         "smollm2": "its change is spread over more directions: rank 1 holds 18% to 21% of the energy, "
-        "43% or 44% on the pocket model. Rank 4 keeps 92% or more of the gain on each model."
+        "43% or 44% on the pocket model; but among its own seeds the one with the least keeps most. "
+        "Rank 4 keeps 92% or more of the gain on each model."
     },
     remark="Most means at least .8 here, a bound set by hand: SmolLM2's seeds lie on both sides of "
-    "it, and on the "
-    "pocket model what is left without the strongest piece does, too.",
+    "it. So does, on the "
+    "other two, what is left without the strongest piece: the rest is no small matter.",
     published=(
         Published(
             figure="LoRA on queries and values: 73.4% on WikiSQL at rank 1, 73.5% at rank 64",

@@ -36,8 +36,11 @@ ROW = Row(
         "higher at two of three seeds, they fall on pocket-s, too, by 2 to 5. The pairs are stories of the "
         "pocket model: for pocket-s they are somebody else's."
     },
-    remark="At the lesson's rate, a third of this one, the pocket model's chosen answers fall by 3.7 nats "
-    "(5.6 to 2.5).",
+    remark="At the lesson's rate, a third of this one, the pocket model's chosen answers fall by 3.7 "
+    "nats (5.6 to 2.5). They "
+    "fall there, by .7 to 2.7, with half of the labels swapped, too (the lesson's five stored runs): "
+    "the fall does "
+    "not say that a preference was learned.",
     published=(
         Published(
             "the refusals that DPO prefers become rarer: 74.4% before it, 33.4% after it",

@@ -42,7 +42,8 @@ def report_of(folder: Path) -> dict:
     )
     embedding = (config["vocab_size"] + config["n_positions"]) * config["n_embd"]
     sizes = {"layers": config["n_layer"], "width": config["n_embd"], "embedding": embedding}
-    return evaluated | sizes | {"name": folder.name}
+    [size] = [size for size in MODEL_SIZES.values() if size.name == folder.name]
+    return evaluated | sizes | {"name": folder.name, "rate": size.lr}
 
 
 def examples() -> dict[str, str]:
