@@ -8,17 +8,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 NEAR_LETTERS = 0.7  # share of the triples of letters of two questions that are in both
 _WHOLE = 15  # letters of a question's sentence that is compared alone
 _ASKED = re.compile(r"[^.!?\n]+\?")
+_SENTENCE = re.compile(r"[.!?\n]+")
 _OPENING = set("hello hi hey dear good day morning afternoon evening greetings please tell me thanks".split())
 _OPENING |= set("there all everyone everybody folks team support sir sirs madam or".split())
 _ASKING = set("please pls plz asap".split())
-_ENDING = _ASKING | set("thanks thx cheers regards wishes sincerely faithfully iphone".split())
-_WITH_AN_ENDING = set(
-    "kind kindest best warm warmest many yours so very much a lot in advance again sent from my".split()
-)
+_ENDING = _ASKING | set("thanks thx cheers regards wishes sincerely faithfully".split())
+_BEFORE_ASKING = _ENDING | set("tell me".split())
+_WITH_AN_ENDING = set("kind kindest best warm warmest many yours so very much a lot in advance again".split())
 _WITH_AN_ENDING |= set("for your the any quick help reply answer time support hello hi tell me there".split())
 _REACHED = set("reach contact call text email e-mail mail phone mobile telephone number write".split())
 _WITH_A_CONTACT = _REACHED | set("you can please me my at on by via under is address".split())
@@ -34,9 +35,7 @@ class Shared:
 
     count: int
     same: list[int]  # a question, letter by letter
-    near: list[
-        int
-    ]  # nearly a question: NEAR_LETTERS of the triples of letters, or a whole sentence that asks
+    near: list[int]  # NEAR_LETTERS of the triples of letters, or a whole sentence (see _sentences)
     answers: list[int]  # the answer, word for word but for greeting and signature
 
     @property
@@ -45,7 +44,7 @@ class Shared:
         of = f"of {self.count} held-out rows"
         return (
             f"Compared with training letter by letter, {len(self.same)} {of} ask the same, {len(self.near)} "
-            f"nearly the same ({NEAR_LETTERS:.0%} of the triples of letters, or a whole sentence that asks), "
+            f"nearly the same ({NEAR_LETTERS:.0%} of the triples of letters, or a whole sentence), "
             f"and {len(self.answers)} have an answer that stands there word for word. A good score on such "
             "rows can be memory."
         )
@@ -68,24 +67,37 @@ def shared_with(held_out: Sequence, train: Sequence) -> Shared:
     said = {bare_letters(answer) for row in train for answer in row.answers}
     answers = [n for n, row in enumerate(held_out) if row.answers and bare_letters(row.answers[-1]) in said]
     whole = {sentence for row in train for turn in row.asked for sentence in _sentences(turn)}
-    longer = {n for n, row in enumerate(held_out) if not whole.isdisjoint(_sentences(row.asked[0]))} - {*same}
+    longer = {
+        n
+        for n, row in enumerate(held_out)
+        if any(not whole.isdisjoint(_sentences(turn)) for turn in row.asked)
+    } - {*same}
     return Shared(len(judged), same, sorted({*_near(asked, anywhere)} | longer), answers)
 
 
 def bare_letters(text: str) -> str:
     """The letters and figures of a question without courtesies and names around it; "" if nothing is left."""
     text = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'").replace("n't", "not")
-    text = re.sub(r"\bthank\s+you\b", "thanks", text)
+    text = re.sub(r"\bthank\s+you\b|\bsent\s+from\s+my\s+\w+", "thanks", text)
     pieces = _PIECE.findall(text)
     core = _without_greeting(_without_ending(pieces))
-    if not any(piece[0].isalnum() for piece in core):
-        core = [piece for piece in pieces if piece not in _OPENING | _ENDING | _WITH_AN_ENDING]
+    if not any(map(_is_word, core)):
+        core = [piece for piece in pieces if _inside(piece) not in _OPENING | _ENDING | _WITH_AN_ENDING]
     return _plain(" ".join(core)) or _plain("" if pieces else text)
+
+
+def _is_word(piece):
+    return any(map(str.isalnum, piece))
+
+
+def _inside(piece):
+    """A word without the signs around it."""
+    return re.sub(r"^\W+|\W+$", "", piece)
 
 
 def _without_greeting(pieces):
     start = 0
-    while start < len(pieces) and (pieces[start] in _OPENING or not pieces[start][0].isalnum()):
+    while start < len(pieces) and (_inside(pieces[start]) in _OPENING or not _is_word(pieces[start])):
         start += 1
     ends = [n for n in range(start, min(start + _NAMES, len(pieces))) if pieces[n] in ",:!\n"]
     if ends and start and pieces[start - 1] in _OPENING:
@@ -101,22 +113,22 @@ def _without_ending(pieces):
     before, pieces = pieces[:-_LAST], pieces[-_LAST:]
     while True:
         cut = min(_ending_at(pieces), _contact_at(pieces))
-        if cut == len(pieces) or not any(piece[0].isalnum() for piece in before + pieces[:cut]):
+        if cut == len(pieces) or not any(map(_is_word, before + pieces[:cut])):
             return before + pieces
         pieces = pieces[:cut]
 
 
 def _ending_at(pieces):
     """Where the last ending begins that only names follow, with what belongs to it; else their number."""
-    words = [n for n, piece in enumerate(pieces) if piece[0].isalnum()]
+    words = [n for n, piece in enumerate(pieces) if _is_word(piece)]
     asked = max((n for n, piece in enumerate(pieces) if piece == "?"), default=-1)
-    last = [n for n in words if pieces[n] in _ENDING]
+    last = [n for n in words if _inside(pieces[n]) in _ENDING]
     after = [n for n in words if last and n > last[-1]]
+    if last and _inside(pieces[last[-1]]) in _ASKING:  # "please cancel it"
+        return len(pieces) if after else _back(pieces, last[-1], _BEFORE_ASKING)
     while after and pieces[after[0]] in _WITH_AN_ENDING:
         after.pop(0)
     if not last or len(after) > _NAMES or (after and asked > last[-1]):
-        return len(pieces)
-    if after and pieces[last[-1]] in _ASKING and after[0] == last[-1] + 1:  # "please cancel it"
         return len(pieces)
     return _back(pieces, last[-1], _ENDING | _WITH_AN_ENDING)
 
@@ -130,13 +142,16 @@ def _contact_at(pieces):
     if "@" not in contact and sum(map(str.isdigit, contact)) <= _CONTACT_FIGURES:
         return len(pieces)
     cut = _back(pieces, start, _WITH_A_CONTACT)
-    words = {*pieces[cut:start]}
-    return cut if words & _REACHED and words & {"me", "my"} and "?" not in pieces[cut:] else len(pieces)
+    cut = max((n + 1 for n in range(cut, start) if pieces[n] == "?"), default=cut)
+    said = [piece for piece in pieces[cut:start] if _is_word(piece)]
+    reach_me = any(word in _REACHED and after == "me" for word, after in pairwise(said))
+    mine = "my" in said and "is" in said[said.index("my") :]
+    return cut if (reach_me or mine) and "?" not in pieces[start:] else len(pieces)
 
 
 def _back(pieces, end, words):
     """The place before `end` from which on there are only these words, and signs."""
-    while end and (pieces[end - 1] in words or not pieces[end - 1][0].isalnum()):
+    while end and (_inside(pieces[end - 1]) in words or not _is_word(pieces[end - 1])):
         end -= 1
     return end
 
@@ -148,9 +163,10 @@ def _plain(text):
 
 
 def _sentences(turn):
-    """Letters of the sentences that ask, if they are long enough to be a question by themselves."""
+    """Letters of the first sentence and of those that ask, if they are long enough to be a question."""
+    first = next((one for one in map(bare_letters, _SENTENCE.split(turn)) if len(one) >= _WHOLE), "")
     asked = (bare_letters(sentence) for sentence in _ASKED.findall(turn))
-    return {letters for letters in asked if len(letters) >= _WHOLE}
+    return {letters for letters in (first, *asked) if len(letters) >= _WHOLE}
 
 
 def _opening(turns):

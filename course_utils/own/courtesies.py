@@ -8,23 +8,26 @@ _GREETING = (
 _ADDRESSED = r"(?:there|all|everyone|everybody|folks|team|support|colleagues?|friends?|sirs?|madam|or)"
 _CLOSING = (
     r"(?:(?:many\s+)?thanks|thank\s+you|thx|cheers|(?:kind(?:est)?|best|warm(?:est)?|many)\s+(?:regards|wishes)"
-    r"|regards|all\s+the\s+best|(?:yours\s+)?(?:sincerely|faithfully|truly)|please|pls|plz|(?:answer\s+)?asap|as\s+soon\s+as\s+possible"
+    r"|regards|all\s+the\s+best|(?:yours\s+)?(?:sincerely|faithfully|truly)"
     r"|sent\s+from\s+my\s+\w+|have\s+a\s+\w+\s+(?:day|evening|weekend))"
 )
+_ASKING = r"(?:please|pls|plz|(?:answer\s+)?asap|as\s+soon\s+as\s+possible)"  # no name comes after it
 _MORE = (
     r"(?:again|so\s+much|very\s+much|a\s+lot|in\s+advance"
     r"|for\s+(?:your|the|any)\s+(?:\w+\s+)?(?:help|reply|answer|time|support))"
 )
 _REACH_ME = (  # "You can reach me at ann@example.org", "my number is 030 1234567"
     r"(?:(?:you\s+can|please)\s+)*"
-    r"(?:(?:reach|contact|call|text|e-?mail|phone|write(?:\s+to)?)\s+me"
+    r"(?:(?:reach|contact|call|text|e-?mail|phone|write(?:\s+to)?)\s+me\s+(?:back\s+)?(?:at|on|by|via|under)"
     r"|my\s+(?:e-?mail|phone|mobile|number|telephone)(?:\s+(?:address|number))?\s+is)\b"
-    r"[^.?!\n@\d]{0,30}(?:\S{1,64}@\S{1,99}|\+?\d[\d ()/.-]{5,}\d)"
+    r"[^.?!\n@\d]{0,15}(?:\S{1,64}@\S{1,99}|\+?\d[\d ()/.-]{5,}\d)"
 )
 _OPENS = re.compile(
     rf"^\W*{_GREETING}\b(?:\W+{_ADDRESSED}\b)*(?:(?-i:(?:[^\S\n]+[A-Z]\w*){{1,2}})[,:!\n])?\W*", re.I
 )
-_ENDS = re.compile(rf"(?:^|[\W_]+){_CLOSING}\b(?:\s+{_MORE})*(?:[,.!\s]+\w+){{0,3}}[^\w?]*$", re.I)
+_ENDS = re.compile(
+    rf"(?:^|[\W_]+)(?:{_CLOSING}\b(?:\s+{_MORE})*(?:[,.!\s]+\w+){{0,3}}|{_ASKING}\b)[^\w?]*$", re.I
+)
 _CONTACT = re.compile(rf"(?:^|[\W_]+){_REACH_ME}[^\w?]*$", re.I)
 _OF_ONESELF = re.compile(r"\bm[ey]\b", re.I)
 # don't, isn't, can't, and without the apostrophe

@@ -173,7 +173,7 @@ def scan_preferences(path, columns=None) -> tuple[list[Preference], list[Fault],
         elif reason := _pair_row_fault(plain):
             faults.append(Fault(line, reason if '"rejected" from' in form else f"{reason} ({form})"))
         else:
-            good.append(_preference(line, plain, form, _group(row)))
+            good.append(_preference(line, plain, form + _left(row, form), _group(row)))
     return good, faults, undecided
 
 
@@ -203,6 +203,12 @@ def _exchange(wanted, line, row):
     turns = zip(("user", "assistant"), wanted, strict=True)
     messages = [{"role": role, "content": row[column]} for role, column in turns]
     return Conversation(line, messages, _not_read(row, *wanted), _group(row))
+
+
+def _left(row, form):
+    """Words for the fields of a pair's row that its form does not name."""
+    others = [name for name in row if f'"{name}"' not in form and name not in ("group", "line", "left_out")]
+    return f"; not read: {', '.join(others)}" if others else ""
 
 
 def _not_read(row, *read):
@@ -390,7 +396,11 @@ def watched(rows: Sequence, label: str) -> Iterator:
 # --------------------------------------------------------------------------------------- duplicates
 
 
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")  # or one CJK character
+MARKS = "".join(filter(lambda sign: unicodedata.category(sign)[0] == "M", map(chr, range(0x300, 0x10000))))
+_LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
+# a word with its vowel signs, or one CJK character
+WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTER}+(?:[{MARKS}]+{_LETTER}*)*")
+WORD_OR_SIGN = re.compile(rf"{WORD.pattern}|[+*=<>×÷]|(?<=\w)#|(?<=\d)[-/](?=\d)|!(?==)")  # C++, 7-5, !=
 WORD_OF_FOUR = re.compile(r"[^\W\d_]{4,}")
 COURTESY = re.compile(  # in languages that separate words, or in any
     r"\b(?:(?:hello|hi|hey)(?:\s+there)?|good\s+(?:morning|day|afternoon|evening)|please|tell|me|thanks"
@@ -400,18 +410,18 @@ COURTESY = re.compile(  # in languages that separate words, or in any
 GREETINGS = {"there", "good", "day", "morning", "afternoon", "evening"}  # in addition to courtesies
 
 
-def split_words(text: str) -> list[str]:
+def split_words(text: str, pattern: re.Pattern = WORD) -> list[str]:
     """The text's words in order, without case and punctuation, in one Unicode form."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return pattern.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def question_words(text: str) -> list[str]:
     """The words of the question, without greetings and courtesies unless nothing else is left."""
-    return _without_courtesies(text) or split_words(text)
+    return _without_courtesies(text) or split_words(text, WORD_OR_SIGN)
 
 
 def _without_courtesies(text):
-    return COURTESY.sub("", " ".join(split_words(bare_question(text)))).split()
+    return COURTESY.sub("", " ".join(split_words(bare_question(text), WORD_OR_SIGN))).split()
 
 
 def question_key(text: str) -> str:
@@ -510,7 +520,8 @@ def near_copies(conversations: Sequence[Conversation]) -> set[int]:
     first, near, keys = defaultdict(dict), set(), {}  # {words: {system message and answers: its first row}}
     for position, row in enumerate(conversations):
         system = tuple(message["content"] for message in row.messages if message["role"] == "system")
-        answers = hash((system, " ".join(split_words("\n".join(row.answers))) or tuple(row.answers)))
+        said = " ".join(split_words("\n".join(row.answers), WORD_OR_SIGN))
+        answers = hash((system, said or tuple(row.answers)))
         words = [word for turn in row.asked for word in question_words(turn)]
         text = frozenset(words)
         keys.setdefault(" ".join(words), text)
@@ -543,10 +554,10 @@ def different_answers(conversations: Sequence[Conversation]) -> list[list[int]]:
 
 
 def contradictions(preferences: Sequence[Preference]) -> list[int]:
-    """Lines of pairs that prefer what an earlier line rejected in its favour."""
+    """Lines of pairs that prefer what an earlier line rejected in its favour, whatever the spelling."""
     earlier, lines = set(), []
     for preference in preferences:
-        *prompt, chosen, rejected = pair_key(preference)
+        *prompt, chosen, rejected = map(question_key, pair_key(preference))
         if (*prompt, rejected, chosen) in earlier:
             lines.append(preference.line)
         earlier.add((*prompt, chosen, rejected))

@@ -46,6 +46,9 @@ def columns_of(text: str) -> dict[str, str]:
                 f"the names are {', '.join(NAMED)}"
             )
         found[name] = column
+    for names in (("chosen", "rejected"), ("a", "b", "winner"), ("question", "answer")):
+        if missing := [name for name in names if name not in found] if {*names} & found.keys() else []:
+            raise ValueError(f"COLUMNS: {', '.join(names)} go together; also say {', '.join(missing)}=...")
     return found
 
 
@@ -147,6 +150,8 @@ def _messages(answer):
     """A list of messages for a message or an HH text; other values as they are."""
     if isinstance(answer, dict):
         return [answer]
+    if isinstance(answer, str):
+        answer = answer.replace("\r\n", "\n")
     if isinstance(answer, str) and re.match(r"\s*Human:", answer) and "\n\nAssistant:" in answer:
         _, *parts = TURN.split(answer.strip())
         return [
@@ -164,11 +169,14 @@ def _prompt(row, columns, chosen, rejected):
             raise ValueError(
                 "the two answers belong to different conversations: they differ before the last turn"
             )
-        return chosen[:-1], "what both begin with", (chosen[-1:], rejected[-1:])
+        prompt, asked = _with_system(row, chosen[:-1], "what both begin with")
+        return prompt, asked, (chosen[-1:], rejected[-1:])
     name = columns.get("prompt") or next((name for name in PROMPTS if name in row), None)
     if name not in row:
         raise ValueError(f'no "{name or "prompt"}"; the line has {quoted_list(row)}')
     prompt, asked = row[name], f'"{name}"'
+    if name == "instruction" and isinstance(prompt, str) and isinstance(more := row.get("input"), str):
+        prompt, asked = f"{prompt}\n{more}".strip(), '"instruction" and "input"'
     if isinstance(prompt, dict) and isinstance(prompt.get("messages"), list):
         prompt = prompt["messages"]
     prompt = _messages(prompt)
@@ -176,13 +184,27 @@ def _prompt(row, columns, chosen, rejected):
         {"role": "assistant", "content": ""}
     ]:  # HH's "Assistant:"
         prompt = prompt[:-1]
-    system = next((name for name in SYSTEMS if isinstance(row.get(name), str) and row[name].strip()), None)
-    if isinstance(prompt, str) and (both or system):
+    if isinstance(prompt, str) and (both or _system(row)):
         prompt = [{"role": "user", "content": prompt}]
-    if system and isinstance(prompt, list):
-        prompt, asked = [{"role": "system", "content": row[system]}, *prompt], f'"{system}" and {asked}'
+    prompt, asked = _with_system(row, prompt, asked)
     answers = [
         [{"role": "assistant", "content": one}] if isinstance(prompt, list) and isinstance(one, str) else one
         for one in (chosen, rejected)
     ]
     return prompt, asked, answers
+
+
+def _system(row):
+    """The column of a system line that is not empty, or None."""
+    return next((name for name in SYSTEMS if isinstance(row.get(name), str) and row[name].strip()), None)
+
+
+def _with_system(row, prompt, asked):
+    """(prompt with the row's system line before it, where it is from)."""
+    system = _system(row)
+    told = isinstance(prompt, list) and any(
+        turn.get("role") == "system" for turn in prompt if isinstance(turn, dict)
+    )
+    if not system or not isinstance(prompt, list) or told:
+        return prompt, asked
+    return [{"role": "system", "content": row[system]}, *prompt], f'"{system}" and {asked}'

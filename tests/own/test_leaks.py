@@ -18,7 +18,9 @@ from course_utils.own.own_data import (
     Conversation,
     DataError,
     Preference,
+    different_answers,
     leaks,
+    near_copies,
     question_groups,
     question_key,
     refers_back,
@@ -366,6 +368,15 @@ def test_a_question_is_itself_with_any_courtesies(question, before, after):
         ("Where is order 12345678?", "whereisorder12345678"),
         ("Can I reach you at a@b.org?", "canireachyouataborg"),
         ("My phone is broken", "myphoneisbroken"),
+        ("\N{INVERTED QUESTION MARK}Cuándo abren?", "cuándoabren"),
+        ('"Invoice" button missing', "invoicebuttonmissing"),
+        ("#17 is late", "17islate"),
+        ("Update my email: ann@mail.org", "updatemyemailannmailorg"),
+        ("I lost my phone. Number 030 1234567", "ilostmyphonenumber0301234567"),
+        ("Can you reset it? You can reach me at ann@mail.org", "canyouresetit"),
+        ("How do I unlock my iPhone?", "howdoiunlockmyiphone"),
+        ("What is the best time please", "whatisthebesttime"),
+        ("How many please?", "howmany"),
     ],
 )
 def test_letters_of_a_question(text, left):
@@ -394,6 +405,42 @@ def test_greeting_and_signature_make_no_other_answer():
         for n, (asked, answer) in enumerate(zip(("Is it open?", "And on May 2?"), said, strict=True))
     ]
     assert shared_with(rows[:1], rows[1:]).answers == [0]
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("Please cancel my order", "Hi, please cancel my order"),
+        ("please close the ticket", "Please close the ticket, thanks"),
+    ],
+)
+def test_a_request_with_please_is_one_question_with_and_without_a_greeting(first, second):
+    assert question_key(first) == question_key(second) != question_key("Please reopen it")
+    assert bare_letters(first) == bare_letters(second)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [("2+2?", "2*2?"), ("7-5", "7+5"), ("Is C# fast?", "Is C fast?"), ("खुला", "खाली"), ("a != b", "a == b")],
+)
+def test_signs_and_vowel_signs_make_another_question(first, second):
+    assert question_key(first) != question_key(second)
+    said = [talk(first), talk(second, line=2)]
+    assert near_copies(said) == set() and different_answers(said) == []
+
+
+def test_a_long_later_turn_and_a_first_sentence_are_nearly_a_question():
+    asked = "My card was charged twice and I want it refunded, what do I do?"
+    signed = "My parcel has not arrived yet.\n"
+    for first, second in (
+        (talk("I need some help", asked), talk("Quick question", asked)),
+        (
+            talk(signed + "Ann Lee\nHead of Sales\nSome Firm\nTel. 1"),
+            talk(signed + "Jo White\nOslo\nFloor 3"),
+        ),
+    ):
+        shared = shared_with([first], [second])
+        assert (shared.same, shared.near) == ([], [0])
 
 
 def test_what_is_shared_is_said_in_words():

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from course_utils.own.own_data import read_pairs_of, read_preferences, scan_preferences
-from course_utils.own.pair_forms import columns_of
+from course_utils.own.own_data import contradictions, read_pairs_of, read_preferences, scan_preferences
+from course_utils.own.pair_forms import columns_of, plain_pair
 from course_utils.own.rows import DataError
 
 
@@ -242,3 +242,37 @@ def test_odd_values_are_faults_and_never_other_errors(tmp_path):
             row[name] = rng.choice(JUNK)
     good, faults, undecided = scan_preferences(written(tmp_path, FORMS["texts"][0], *rows))
     assert len(good) + len(faults) + len(undecided) == len(rows) + 1 and len(faults) > 100
+
+
+def test_an_instruction_takes_its_input_and_a_system_line_stands_before_messages():
+    row = {"instruction": "Translate", "input": "Haus", "chosen": "house", "rejected": "horse"}
+    plain, form = plain_pair(row)
+    assert plain["prompt"] == "Translate\nHaus" and '"instruction" and "input"' in form
+    turns = [{"role": "user", "content": "Hi"}]
+    answers = ([*turns, {"role": "assistant", "content": text}] for text in ("Yes.", "No."))
+    plain, form = plain_pair(
+        dict(zip(("chosen", "rejected"), answers, strict=True)) | {"system": "Be brief."}
+    )
+    assert plain["prompt"] == [{"role": "system", "content": "Be brief."}, *turns] and '"system"' in form
+
+
+@pytest.mark.parametrize("text", ["winner=safer_response_id", "chosen=edited", "a=x, winner=y"])
+def test_columns_that_go_together_are_named_together(text):
+    with pytest.raises(ValueError, match=r"COLUMNS: .* go together; also say "):
+        columns_of(text)
+
+
+def test_a_text_with_line_ends_of_windows_is_read_as_turns():
+    text = "\r\n\r\nHuman: Hi\r\n\r\nAssistant: {}"
+    plain, _ = plain_pair({"chosen": text.format("Yes."), "rejected": text.format("No.")})
+    assert plain["prompt"] == [{"role": "user", "content": "Hi"}]
+
+
+def test_columns_of_pairs_that_are_not_read_are_named_and_turned_pairs_are_found(tmp_path):
+    rows = [
+        {"prompt": "Is it open?", "chosen": "Yes.", "rejected": "No.", "rated_by": "Ann"},
+        {"prompt": "Hi, is it open", "chosen": "no", "rejected": "YES", "rated_by": "Jo"},
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    pairs, notes = read_pairs_of(tmp_path / "p.jsonl")
+    assert "not read: rated_by" in notes[0] and contradictions(pairs) == [2]
