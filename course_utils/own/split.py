@@ -15,7 +15,8 @@ WANTED, LARGEST = 12, 1 / 3  # minimum number of rows even of a small kind, but 
 ENOUGH = 0.5  # of the wanted number: fewer held-out rows are too few to judge by
 RECOGNISED = (
     "Recognised as one question: other case, punctuation and English courtesies, a mistyped letter, nearly "
-    'the same words, rows of one "group". Not recognised: other words for it, another language.'
+    'the same words, rows of one "group". Not recognised: other words for it, another '
+    "language, a long signature or a quoted mail below it."
 )
 
 

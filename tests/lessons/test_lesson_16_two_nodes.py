@@ -39,10 +39,10 @@ def test_two_nodes_train_the_adapter_of_one_process(made):
 
 
 def test_an_interrupt_leaves_no_process(made):
-    started = []
+    before, started = psutil.Process().children(recursive=True), []  # of other tests
 
     def stop(line):
-        started.extend(psutil.Process().children(recursive=True))
+        started.extend({*psutil.Process().children(recursive=True)} - {*before})
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

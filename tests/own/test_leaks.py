@@ -311,7 +311,7 @@ def test_translations_without_a_group_are_not_recognised_and_the_note_says_so():
         drawn = split_rows(*rows_of(made, rng), seed)
         held_out, trained = ({turns[0][0] for turns in side} for side in sides_of(made, drawn.held_out))
         leaked += bool(held_out & trained)
-        assert "Not recognised: other words for it, another language." in drawn.note
+        assert "Not recognised: other words for it, another language, a long signature" in drawn.note
     assert leaked
 
 
