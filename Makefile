@@ -12,7 +12,7 @@ help:
 	@echo "make lab                  open the course in JupyterLab, at your own copies of the lessons (work/)"
 	@echo "make run                  execute all lessons headless; ARGS='01 02 --scale smoke' and so on"
 	@echo "make check                the quick tests: lint, units, exercises (about two minutes on two cores)"
-	@echo "make test                 also parity, every lesson at smoke scale, a browser (about 25 minutes)"
+	@echo "make test                 also parity, every lesson at smoke scale, a browser (about 20 minutes)"
 	@echo "make nightly              all tests, two hours at most; called again it goes on where it ended"
 	@echo "make old-widgets          the tests of controls with ipywidgets 7.7, as in Colab"
 	@echo "make faults               many trials of faults and bad input; the table goes to docs/faults.md"

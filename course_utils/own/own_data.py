@@ -396,10 +396,12 @@ def watched(rows: Sequence, label: str) -> Iterator:
 # --------------------------------------------------------------------------------------- duplicates
 
 
-MARKS = "".join(filter(lambda sign: unicodedata.category(sign)[0] == "M", map(chr, range(0x300, 0x10000))))
+VOWEL_SIGNS = "".join(
+    filter(lambda sign: unicodedata.category(sign)[0] == "M", map(chr, range(0x300, 0x10000)))
+)
 _LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
 # a word with its vowel signs, or one CJK character
-WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTER}+(?:[{MARKS}]+{_LETTER}*)*")
+WORD = re.compile(rf"[\u3040-\u30ff\u3400-\u9fff]|{_LETTER}+(?:[{VOWEL_SIGNS}]+{_LETTER}*)*")
 WORD_OR_SIGN = re.compile(rf"{WORD.pattern}|[+*=<>×÷]|(?<=\w)#|(?<=\d)[-/](?=\d)|!(?==)")  # C++, 7-5, !=
 WORD_OF_FOUR = re.compile(r"[^\W\d_]{4,}")
 COURTESY = re.compile(  # in languages that separate words, or in any
